@@ -1,0 +1,20 @@
+# Every command of the project. `make help` lists them.
+.DEFAULT_GOAL := help
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+
+build: ## the binary, optimised
+	cargo build --release --locked
+
+fmt: ## format the code
+	cargo fmt --all
+
+lint: ## formatting and clippy, as CI has them
+	cargo fmt --all --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+test: lint ## everything CI runs
+	cargo test --locked
+
+.PHONY: help build fmt lint test

@@ -1,0 +1,6 @@
+//! tofustate registers OpenTofu/Terraform state paths as Kubernetes resources and serves them over the `http` backend
+//! protocol.
+
+pub mod crd;
+pub mod store;
+pub mod telemetry;

@@ -1,0 +1,7 @@
+//! The state engine: locks, versions, compression and retention over one small key-value trait. Knows no axum, kube or
+//! vaultrs.
+
+pub mod keys;
+mod kv;
+
+pub use kv::{Entry, Expect, Kv, KvError, Listed, Part, PartLabel, Revision, Value};
