@@ -103,6 +103,19 @@ pub enum KvError {
 }
 
 impl KvError {
+    /// The kind, as metrics have it.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CasMismatch => "cas_mismatch",
+            Self::TooLarge(_) => "too_large",
+            Self::Denied(_) => "denied",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Gone(_) => "gone",
+            Self::Other(_) => "other",
+        }
+    }
+
     /// Whether a put that failed so may have happened all the same, now or later.
     #[must_use]
     pub fn ambiguous(&self) -> bool {

@@ -1,0 +1,341 @@
+//! How a head is read and changed: what this process knows of it, and the one loop of compare-and-swap that every
+//! transition goes through.
+
+use std::{sync::Arc, time::Duration};
+
+use jiff::Timestamp;
+
+use super::{
+    Budget, Entry, Epoch, Expect, Head, KvError, Revision, StateError, Value,
+    engine::Inner,
+    head::{HeadError, MAX_HEAD, Refusal, Step},
+    keys, mutant,
+};
+
+/// How far a head was seen: what a head in the store may not be behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// Its epoch.
+    pub epoch: Epoch,
+    /// Its revision (`headRevision`).
+    pub revision: u64,
+}
+
+/// A head as the store had it.
+#[derive(Clone)]
+pub(super) struct Base {
+    pub(super) head: Arc<Head>,
+    text: Arc<str>,
+    revision: Revision,
+    /// When the call that showed it began, by this machine's clock: it was in the store at some moment after.
+    known: Duration,
+    generation: u64,
+}
+
+/// What this process knows of one head.
+pub(super) struct Known {
+    base: Option<Base>,
+    mark: Option<Mark>,
+}
+
+impl Known {
+    pub(super) fn new(mark: Option<Mark>) -> Self {
+        Self { base: None, mark }
+    }
+}
+
+/// What a head that the store holds is to one that was seen before.
+fn behind(head: &Head, mark: Option<Mark>) -> bool {
+    mark.is_some_and(|mark| {
+        if head.epoch == mark.epoch { head.revision < mark.revision } else { !head.supersedes.contains(&mark.epoch) }
+    })
+}
+
+impl Inner {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// How far this head was seen.
+    pub(super) fn mark(&self) -> Option<Mark> {
+        self.known().mark
+    }
+
+    /// The head that may be the base of a change: one that is young enough, of the same generation of the store.
+    fn cached(&self) -> Option<Base> {
+        let base = self.known().base.clone()?;
+        let young = self.shared.clock.boot().saturating_sub(base.known) < self.shared.options.head_age;
+        (young && base.generation == self.kv.generation()).then_some(base)
+    }
+
+    /// What was known last, however old: for hints only.
+    pub(super) fn last_head(&self) -> Option<Arc<Head>> {
+        self.known().base.as_ref().map(|base| base.head.clone())
+    }
+
+    fn forget(&self) {
+        self.known().base = None;
+    }
+
+    /// Takes note of a head, unless a newer one is known.
+    fn remember(&self, base: &Base) {
+        let mut known = self.known();
+        if behind(&base.head, known.mark) {
+            return;
+        }
+        let newer = known.mark != Some(Mark::of(&base.head));
+        known.mark = Some(Mark::of(&base.head));
+        match &mut known.base {
+            Some(old) if old.revision == base.revision && old.known > base.known => {}
+            slot => *slot = Some(base.clone()),
+        }
+        drop(known);
+        if newer {
+            self.heads.send_replace(Some(base.head.clone()));
+        }
+    }
+
+    /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.
+    pub(super) async fn load_any(&self, budget: &mut Budget) -> Result<Option<Base>, StateError> {
+        match self.load_raw(budget).await? {
+            (Some(base), mark) if behind(&base.head, mark) => Err(self.behind_error(&base, mark)),
+            (Some(base), _) => {
+                self.remember(&base);
+                Ok(Some(base))
+            }
+            (None, Some(mark)) => Err(StateError::HeadLost { epoch: mark.epoch }),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn behind_error(&self, base: &Base, mark: Option<Mark>) -> StateError {
+        self.forget();
+        let (epoch, seen) = mark.map_or((base.head.epoch, 0), |mark| (mark.epoch, mark.revision));
+        StateError::HeadBehind { epoch, seen, found_epoch: base.head.epoch, found: base.head.revision }
+    }
+
+    /// The head as the store has it, and how far it had been seen when the call began.
+    pub(super) async fn load_raw(&self, budget: &mut Budget) -> Result<(Option<Base>, Option<Mark>), StateError> {
+        let key = keys::head(&self.path);
+        loop {
+            let (mark, known, generation) = (self.mark(), self.shared.clock.boot(), self.kv.generation());
+            let read = self.call("get", budget, self.kv.get(&key)).await;
+            match read {
+                Ok(Some(entry)) => return Ok((Some(self.base_of(entry, known, generation)?), mark)),
+                Ok(None) => {
+                    self.forget();
+                    return Ok((None, mark));
+                }
+                Err(error) => self.retry("reading the head", budget, error).await?,
+            }
+        }
+    }
+
+    fn base_of(&self, entry: Entry, known: Duration, generation: u64) -> Result<Base, StateError> {
+        let text = match entry.value {
+            Value::Document(text) => text,
+            Value::Part(_) => return Err(HeadError::NotAHead("a part of a state".to_owned()).into()),
+            Value::Foreign(what) => return Err(HeadError::NotAHead(what).into()),
+        };
+        // The same bytes mean the same head, whatever the revision: reading them again is most of a read's work.
+        let same = self.known().base.as_ref().filter(|base| base.text == text).map(|base| base.head.clone());
+        let head = match same {
+            Some(head) => head,
+            None => Arc::new(Head::parse(&text)?),
+        };
+        Ok(Base { head, text, revision: entry.revision, known, generation })
+    }
+
+    /// Reads the head as one that this process may work on.
+    pub(super) async fn load(&self, budget: &mut Budget) -> Result<Base, StateError> {
+        let base = self.load_any(budget).await?.ok_or(StateError::NotRegistered);
+        let base = match base {
+            Err(StateError::NotRegistered) if mutant::is("lost-head-made-anew") => self.create(budget).await?,
+            other => other?,
+        };
+        base.head.owned_by(&self.owner)?;
+        Ok(base)
+    }
+
+    /// Changes the head by `decide`, which sees a head and answers what it should become. It may be asked several
+    /// times; an answer that changes nothing is only taken from a head read after this call began.
+    pub(super) async fn change<T: Send>(
+        &self,
+        doing: &'static str,
+        budget: &mut Budget,
+        decide: impl FnMut(&Head, Timestamp) -> Result<Step<T>, StateError> + Send,
+    ) -> Result<T, StateError> {
+        let asked = self.shared.clock.boot();
+        let turn = budget.within(self.queue.lock()).await.map_err(|_| StateError::Busy { doing })?;
+        let done = self.change_in_turn(doing, asked, budget, decide).await;
+        drop(turn);
+        done
+    }
+
+    async fn change_in_turn<T: Send>(
+        &self,
+        doing: &'static str,
+        asked: Duration,
+        budget: &mut Budget,
+        mut decide: impl FnMut(&Head, Timestamp) -> Result<Step<T>, StateError> + Send,
+    ) -> Result<T, StateError> {
+        let mut cached = self.cached();
+        loop {
+            let (base, fresh) = match cached.take() {
+                Some(base) => (base.clone(), base.known > asked),
+                None => (self.load(budget).await?, true),
+            };
+            let owned = base.head.owned_by(&self.owner).map_err(StateError::from);
+            let step = owned.and_then(|()| decide(&base.head, self.kv.now()));
+            let (head, done) = match step {
+                Ok(Step::Change(head, done)) => (*head, done),
+                _ if !fresh && !mutant::is("answer-from-cached-head") => continue,
+                Ok(Step::Same(done)) => return Ok(done),
+                Err(error) => return Err(error),
+            };
+            match self.swap(&base, head, budget).await {
+                Ok(()) => return Ok(done),
+                Err(Swap::NoRoom) => self.make_room(&base, budget).await?,
+                Err(Swap::Wrong(fault)) => return Err(StateError::Internal { doing, fault: fault.to_owned() }),
+                Err(Swap::Full(bytes)) => return Err(Refusal::HeadFull { bytes }.into()),
+                // Another was faster, or an earlier attempt of ours was: the next look tells.
+                Err(Swap::Store(KvError::CasMismatch)) => {
+                    let waited = budget.pause(Some(Duration::from_millis(5))).await;
+                    waited.map_err(|_| StateError::Busy { doing })?;
+                }
+                Err(Swap::Store(error)) => self.retry(doing, budget, error).await?,
+            }
+        }
+    }
+
+    /// One compare-and-swap of the head.
+    async fn swap(&self, base: &Base, mut head: Head, budget: &mut Budget) -> Result<(), Swap> {
+        let mut text = head.encode();
+        if text.len() > MAX_HEAD {
+            if !base.head.to_move_out(self.shared.options.inline, true).is_empty() {
+                return Err(Swap::NoRoom);
+            }
+            if !head.shrink(self.kv.now()) {
+                return Err(Swap::Full(text.len()));
+            }
+            text = head.encode();
+        }
+        if let Err(fault) = head.check() {
+            // A transition made a head that no reader would take: better refused than written.
+            return Err(Swap::Wrong(fault));
+        }
+        let text: Arc<str> = text.into();
+        let (known, generation) = (self.shared.clock.boot(), self.kv.generation());
+        // Whatever comes of it, the old head is no base any more; if this call is dropped half-way, nothing is.
+        self.forget();
+        let key = keys::head(&self.path);
+        let mut expected = base.revision;
+        if mutant::is("no-cas")
+            && let Ok(Some(entry)) = self.kv.get(&key).await
+        {
+            expected = entry.revision;
+        }
+        let value = Value::Document(text.clone());
+        let put = self.call("put", budget, self.kv.put(&key, &value, Expect::At(expected))).await;
+        let revision = put.map_err(Swap::Store)?;
+        self.remember(&Base { head: Arc::new(head), text, revision, known, generation });
+        Ok(())
+    }
+
+    /// One call of the store, inside the budget. An error drops what is known of the head.
+    pub(super) async fn call<T>(
+        &self,
+        name: &'static str,
+        budget: &mut Budget,
+        call: impl Future<Output = Result<T, KvError>>,
+    ) -> Result<T, KvError> {
+        let began = self.shared.clock.boot();
+        let answer = budget.within(call).await.unwrap_or_else(|_| {
+            let message = "no answer in the time that a request may wait".to_owned();
+            Err(KvError::Unavailable { retry_after: None, message })
+        });
+        let outcome = match &answer {
+            Ok(_) => "ok",
+            Err(error) => {
+                self.forget();
+                error.kind()
+            }
+        };
+        self.shared.metrics.store_call(name, outcome, self.shared.clock.boot().saturating_sub(began));
+        answer
+    }
+
+    /// Waits before another attempt, where one makes sense.
+    pub(super) async fn retry(
+        &self,
+        doing: &'static str,
+        budget: &mut Budget,
+        error: KvError,
+    ) -> Result<(), StateError> {
+        let (asked, message) = match error {
+            KvError::Unavailable { retry_after, message } => (retry_after, message),
+            KvError::Other(message) => (None, message),
+            error => return Err(StateError::Store { doing, error }),
+        };
+        let waited = budget.pause(asked).await;
+        waited.map_err(|_| StateError::Unavailable { doing, message, retry_after: asked })
+    }
+
+    /// Makes the first head of a path that never had one; another replica may be faster.
+    pub(super) async fn create(&self, budget: &mut Budget) -> Result<Base, StateError> {
+        self.put_absent(Head::new(self.owner.clone()), budget).await
+    }
+
+    /// Puts a head where none is, and answers the head that is there then.
+    pub(super) async fn put_absent(&self, head: Head, budget: &mut Budget) -> Result<Base, StateError> {
+        let value = Value::Document(head.encode().into());
+        loop {
+            let put = self.call("put", budget, self.kv.put(&keys::head(&self.path), &value, Expect::Absent)).await;
+            match put {
+                Ok(_) | Err(KvError::CasMismatch) => {}
+                Err(error) => {
+                    self.retry("creating the head", budget, error).await?;
+                    continue;
+                }
+            }
+            match self.load_raw(budget).await? {
+                (Some(base), mark) if behind(&base.head, mark) => return Err(self.behind_error(&base, mark)),
+                (Some(base), _) => {
+                    self.remember(&base);
+                    return Ok(base);
+                }
+                (None, _) => budget.pause(None).await.map_err(|_| StateError::Busy { doing: "creating the head" })?,
+            }
+        }
+    }
+
+    /// Swaps the head once, whatever was seen before: for take-overs and on a person's word. May be tried again.
+    pub(super) async fn replace(&self, base: &Base, head: Head, budget: &mut Budget) -> Result<(), StateError> {
+        let doing = "replacing the head";
+        match self.swap(base, head, budget).await {
+            Ok(()) => Ok(()),
+            Err(Swap::NoRoom | Swap::Full(_)) => Err(Refusal::HeadFull { bytes: base.text.len() }.into()),
+            Err(Swap::Wrong(fault)) => Err(StateError::Internal { doing, fault: fault.to_owned() }),
+            Err(Swap::Store(error)) => Err(StateError::Store { doing, error }),
+        }
+    }
+}
+
+/// Why a swap did not happen.
+enum Swap {
+    /// The head is too large and has versions that can move out first.
+    NoRoom,
+    /// The head is too large and nothing can go.
+    Full(usize),
+    /// The new head breaks a rule of every head.
+    Wrong(&'static str),
+    Store(KvError),
+}
+
+impl Mark {
+    /// That head's.
+    #[must_use]
+    pub fn of(head: &Head) -> Self {
+        Self { epoch: head.epoch, revision: head.revision }
+    }
+}

@@ -1,0 +1,153 @@
+//! A body on its way in: hashed, checked and compressed as it arrives. Touches no store.
+
+use std::{cell::RefCell, io::Write as _};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use md5::Md5;
+use sha2::{Digest as _, Sha256};
+use zstd::{bulk::Compressor, stream::write::Encoder};
+
+use super::{Checker, Sha256Sum, StateError, StateFacts};
+
+/// The level of compression: OpenTofu's states shrink to a fifth or less with it, at a disk's speed.
+const LEVEL: i32 = 3;
+/// Bodies up to this size are compressed in one go, with tables that fit them.
+const SMALL: usize = 64 * 1024;
+
+/// A body on its way in.
+pub(super) struct Intake {
+    checker: Checker,
+    sha256: Sha256,
+    md5: Md5,
+    size: u64,
+    limit: u64,
+    out: Out,
+}
+
+enum Out {
+    /// The body so far.
+    Small(Vec<u8>),
+    /// Compressed bytes that nobody took yet are in the encoder's vector.
+    Stream(Box<Encoder<'static, Vec<u8>>>),
+    /// Hashed and checked only.
+    Nothing,
+}
+
+/// A body that came in whole.
+pub(super) struct Taken {
+    pub(super) facts: StateFacts,
+    pub(super) size: u64,
+    pub(super) sha256: Sha256Sum,
+    /// In base64.
+    pub(super) md5: String,
+    /// Compressed bytes that were not taken before.
+    pub(super) rest: Vec<u8>,
+}
+
+thread_local! {
+    // A context costs more to set up than a small state to compress.
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+impl Intake {
+    pub(super) fn new(limit: u64) -> Self {
+        Self {
+            checker: Checker::new(),
+            sha256: Sha256::new(),
+            md5: Md5::new(),
+            size: 0,
+            limit,
+            out: Out::Small(Vec::new()),
+        }
+    }
+
+    /// Bytes that came so far.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether the body is compressed as it comes, so that parts of it can be stored.
+    pub(super) fn streams(&self) -> bool {
+        matches!(self.out, Out::Stream(_))
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<(), StateError> {
+        self.size += bytes.len() as u64;
+        if self.size > self.limit {
+            return Err(StateError::TooLarge { limit: self.limit });
+        }
+        self.checker.push(bytes)?;
+        self.sha256.update(bytes);
+        self.md5.update(bytes);
+        match &mut self.out {
+            Out::Small(body) if body.len() + bytes.len() <= SMALL => body.extend_from_slice(bytes),
+            Out::Small(body) => {
+                let mut encoder = Encoder::new(Vec::new(), LEVEL).map_err(compressing)?;
+                encoder.write_all(body).map_err(compressing)?;
+                encoder.write_all(bytes).map_err(compressing)?;
+                self.out = Out::Stream(Box::new(encoder));
+            }
+            Out::Stream(encoder) => encoder.write_all(bytes).map_err(compressing)?,
+            Out::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// The next `size` compressed bytes, once there are so many.
+    pub(super) fn take(&mut self, size: usize) -> Option<Bytes> {
+        let Out::Stream(encoder) = &mut self.out else { return None };
+        (encoder.get_ref().len() >= size).then(|| split(encoder.get_mut(), size))
+    }
+
+    /// From here on only hashes and checks.
+    pub(super) fn drop_bytes(&mut self) {
+        self.out = Out::Nothing;
+    }
+
+    /// The end of the body.
+    pub(super) fn finish(self) -> Result<Taken, StateError> {
+        let facts = self.checker.finish()?;
+        let rest = match self.out {
+            Out::Small(body) => compress(&body).map_err(compressing)?,
+            Out::Stream(encoder) => encoder.finish().map_err(compressing)?,
+            Out::Nothing => Vec::new(),
+        };
+        Ok(Taken {
+            facts,
+            size: self.size,
+            sha256: Sha256Sum::from_bytes(self.sha256.finalize().into()),
+            md5: BASE64.encode(self.md5.finalize()),
+            rest,
+        })
+    }
+}
+
+/// The first `size` bytes of `bytes`, which keeps the others.
+pub(super) fn split(bytes: &mut Vec<u8>, size: usize) -> Bytes {
+    let rest = bytes.split_off(size.min(bytes.len()));
+    std::mem::replace(bytes, rest).into()
+}
+
+fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|slot| {
+        let compressor = match slot {
+            Some(compressor) => compressor,
+            None => slot.insert(Compressor::new(LEVEL)?),
+        };
+        compressor.compress(body)
+    })
+}
+
+fn compressing(error: std::io::Error) -> StateError {
+    StateError::Internal { doing: "compressing the state", fault: error.to_string() }
+}
+
+/// `Content-MD5` as a client sent it, in the form that [`Taken::md5`] has.
+pub(super) fn content_md5(header: &str) -> Result<String, StateError> {
+    match BASE64.decode(header.trim()) {
+        Ok(sum) if sum.len() == 16 => Ok(BASE64.encode(sum)),
+        _ => Err(StateError::BadMd5),
+    }
+}

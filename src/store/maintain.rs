@@ -1,0 +1,234 @@
+//! Background work on a state: older versions move out of the head, retention, the trash, the sweep of parts that no
+//! head names.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use tokio::sync::{Notify, watch};
+use tracing::{debug, info};
+
+use super::{
+    Budget, KvError, Sha256Sum, State, StateError, StatePath,
+    change::Base,
+    engine::{Inner, Shared},
+    head::{Body, ObjectRef, SWEEP_AGE, Step, Version},
+    keys, mutant, object_name,
+};
+
+/// What background work may wait for the store.
+const BUDGET: Duration = Duration::from_secs(25);
+
+/// States that have background work to do.
+pub(super) struct Wakeups {
+    waiting: Mutex<(Vec<Weak<Inner>>, HashSet<StatePath>)>,
+    more: Notify,
+}
+
+impl Wakeups {
+    pub(super) fn new() -> Self {
+        Self { waiting: Mutex::new((Vec::new(), HashSet::new())), more: Notify::new() }
+    }
+
+    fn add(&self, state: &Arc<Inner>) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if waiting.1.insert(state.path.clone()) {
+            waiting.0.push(Arc::downgrade(state));
+            self.more.notify_one();
+        }
+    }
+
+    fn take(&self) -> Vec<State> {
+        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        waiting.1.clear();
+        waiting.0.drain(..).filter_map(|state| state.upgrade()).map(|inner| State { inner }).collect()
+    }
+}
+
+/// Works on what was woken until `stop` changes; what is under way then is finished.
+pub(super) async fn run(shared: &Shared, mut stop: watch::Receiver<bool>) {
+    loop {
+        for state in shared.wakeups.take() {
+            // A fault was logged; the next write, or the next sweep, tries again.
+            let _ = state.maintain().await;
+            if stop.has_changed().unwrap_or(true) {
+                return;
+            }
+        }
+        tokio::select! {
+            () = shared.wakeups.more.notified() => {}
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+impl State {
+    /// Asks for [`State::maintain`] in the background.
+    pub(super) fn wake(&self) {
+        self.inner.shared.wakeups.add(&self.inner);
+    }
+
+    /// Moves older versions out of the head, applies the retention, deletes trash whose hour is over.
+    ///
+    /// # Errors
+    /// As [`State::head`]; what was done until then stays done.
+    pub async fn maintain(&self) -> Result<(), StateError> {
+        self.timed("maintain", self.maintain_within(&mut Budget::new(BUDGET))).await
+    }
+
+    async fn maintain_within(&self, budget: &mut Budget) -> Result<(), StateError> {
+        let inner = &self.inner;
+        let head = inner.load(budget).await?.head;
+        let older = head.to_move_out(inner.shared.options.inline, false);
+        if !older.is_empty() {
+            self.move_out(&older, budget).await?;
+        }
+        let keep = inner.settings.load().retention.clone();
+        let dropped = inner.change("applying the retention", budget, |head, now| Ok(head.retained(&keep, now))).await?;
+        if dropped > 0 {
+            inner.shared.metrics.removed("version", dropped);
+            info!(path = %inner.path, dropped, "older versions dropped by the retention");
+        }
+        self.empty_trash(budget).await
+    }
+
+    async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
+        let moved = self.inner.put_versions(older, budget).await?;
+        let mut sent = false;
+        let named = self.inner.change("moving older versions out", budget, |head, _| {
+            let step = head.moved_out(&moved);
+            sent |= matches!(step, Step::Change(..));
+            Ok(step)
+        });
+        let named = named.await;
+        if sent && !mutant::is("parts-deleted-after-cas") {
+            return named.map(drop);
+        }
+        // No swap that names our objects was ever sent: they are ours to delete.
+        for (_, _, object) in &moved {
+            self.inner.delete_object(object, budget).await?;
+        }
+        named.map(drop)
+    }
+
+    async fn empty_trash(&self, budget: &mut Budget) -> Result<(), StateError> {
+        let inner = &self.inner;
+        let due = inner.load(budget).await?.head.due_trash(inner.kv.now());
+        if due.is_empty() {
+            return Ok(());
+        }
+        for object in &due {
+            inner.delete_object(object, budget).await?;
+        }
+        inner.change("emptying the trash", budget, |head, _| Ok(head.emptied(&due))).await?;
+        debug!(path = %inner.path, objects = due.len(), "trash emptied");
+        Ok(())
+    }
+
+    /// Looks for parts that no head names (of uploads that broke off) and moves the old ones to the trash. Deletes
+    /// nothing itself. Answers how many objects it found.
+    ///
+    /// # Errors
+    /// As [`State::head`].
+    pub async fn sweep(&self) -> Result<usize, StateError> {
+        self.timed("sweep", self.sweep_within(&mut Budget::new(BUDGET))).await
+    }
+
+    async fn sweep_within(&self, budget: &mut Budget) -> Result<usize, StateError> {
+        let found = self.old_objects(budget).await?;
+        // The head is read after the list: what it names by then is no candidate, and what an upload means to name
+        // later is in the trash for it to see.
+        let swept = self.inner.change("sweeping", budget, |head, now| Ok(head.swept(&found, now))).await?;
+        if !swept.is_empty() {
+            self.inner.shared.metrics.removed("swept", swept.len());
+            info!(path = %self.inner.path, objects = swept.len(), "parts that no version names were moved to the trash");
+        }
+        Ok(swept.len())
+    }
+
+    /// Objects in the store all of whose parts are old.
+    async fn old_objects(&self, budget: &mut Budget) -> Result<Vec<ObjectRef>, StateError> {
+        let inner = &self.inner;
+        let now = inner.kv.now();
+        let mut objects: BTreeMap<String, (u32, bool)> = BTreeMap::new();
+        for listed in inner.list(budget).await? {
+            let Some((name, index)) = keys::parse_part(&inner.path, &listed.key) else { continue };
+            let age = Duration::try_from(now.duration_since(listed.created)).unwrap_or_default();
+            let old = age > SWEEP_AGE || mutant::is("sweep-without-age");
+            let (parts, all_old) = objects.entry(name.to_owned()).or_insert((0, true));
+            *parts = (*parts).max(index + 1);
+            *all_old &= old;
+        }
+        let old = objects.into_iter().filter(|(_, (_, old))| *old);
+        Ok(old.map(|(name, (parts, _))| ObjectRef { name, parts }).collect())
+    }
+
+    /// Deletes every object of a path that was released with `delete`: those in the trash, and those that no head
+    /// named. Then the trash is empty.
+    pub(super) async fn delete_all_objects(&self, budget: &mut Budget) -> Result<(), StateError> {
+        for listed in self.inner.list(budget).await? {
+            while let Err(error) = self.inner.call("delete_part", budget, self.inner.kv.delete_part(&listed.key)).await
+            {
+                self.inner.retry("deleting a part", budget, error).await?;
+            }
+        }
+        loop {
+            let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
+            let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();
+            let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
+            match self.inner.replace(&base, *head, budget).await {
+                Ok(()) => return Ok(()),
+                Err(StateError::Store { error, .. }) if matches!(error, KvError::CasMismatch) => {}
+                Err(StateError::Store { error, .. }) => self.inner.retry("emptying the trash", budget, error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn list(&self, budget: &mut Budget) -> Result<Vec<super::Listed>, StateError> {
+        let prefix = keys::versions(&self.path);
+        loop {
+            match self.call("list_parts", budget, self.kv.list_parts(&prefix)).await {
+                Ok(listed) => return Ok(listed),
+                Err(error) => self.retry("listing the parts of the state", budget, error).await?,
+            }
+        }
+    }
+
+    /// Copies inline versions into objects of their own.
+    async fn put_versions(
+        &self,
+        versions: &[Arc<Version>],
+        budget: &mut Budget,
+    ) -> Result<Vec<(u64, Sha256Sum, ObjectRef)>, StateError> {
+        let mut moved = Vec::new();
+        for version in versions {
+            let Body::Inline(text) = &version.body else { continue };
+            let bytes = BASE64.decode(text).map_err(|_| StateError::DamagedVersion {
+                version: version.number,
+                fault: "its inline bytes are no base64".to_owned(),
+            })?;
+            let name = object_name(version.number);
+            let parts = self.put_parts(&name, 0, bytes, budget).await?;
+            moved.push((version.number, version.sha256, ObjectRef { name, parts }));
+        }
+        Ok(moved)
+    }
+
+    /// Moves all but the current version out of a head that has no room for the next change. The caller has the turn.
+    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<(), StateError> {
+        let older = base.head.to_move_out(self.shared.options.inline, true);
+        let moved = self.put_versions(&older, budget).await?;
+        let Step::Change(head, _) = base.head.moved_out(&moved) else { return Ok(()) };
+        match self.replace(base, *head, budget).await {
+            Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),
+            Err(StateError::Store { error, .. }) => self.retry("moving older versions out", budget, error).await,
+            done => done,
+        }
+    }
+}

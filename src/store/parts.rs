@@ -1,0 +1,106 @@
+//! The parts of an object in the store: put, read with every check, deleted.
+
+use bytes::Bytes;
+
+use super::{
+    Budget, Expect, KvError, Part, PartLabel, Sha256Sum, StateError, Value, engine::Inner, head::ObjectRef,
+    intake::split, keys,
+};
+
+/// Why a part could not be had.
+pub(super) enum PartError {
+    /// It is not there.
+    Missing,
+    /// It is there and is not what the head says.
+    Damaged(String),
+    /// The store did not answer.
+    Store(StateError),
+}
+
+impl Inner {
+    /// Stores one part. The object's name is random: where it is there already, an earlier attempt of ours put it.
+    pub(super) async fn put_part(
+        &self,
+        object: &str,
+        index: u32,
+        bytes: Bytes,
+        budget: &mut Budget,
+    ) -> Result<(), StateError> {
+        let label = PartLabel {
+            sha256: Sha256Sum::of(&bytes).to_string(),
+            path: self.path.as_str().to_owned(),
+            object: object.to_owned(),
+            index,
+        };
+        let (key, value) = (keys::part(&self.path, object, index), Value::Part(Part { label, bytes }));
+        loop {
+            match self.call("put_part", budget, self.kv.put(&key, &value, Expect::Absent)).await {
+                Ok(_) | Err(KvError::CasMismatch) => return Ok(()),
+                Err(error) => self.retry("storing a part of the state", budget, error).await?,
+            }
+        }
+    }
+
+    /// Stores all that is left of an object whose first `done` parts are stored. Answers how many there are then.
+    pub(super) async fn put_parts(
+        &self,
+        object: &str,
+        done: u32,
+        mut bytes: Vec<u8>,
+        budget: &mut Budget,
+    ) -> Result<u32, StateError> {
+        let mut parts = done;
+        while !bytes.is_empty() {
+            let part = split(&mut bytes, self.kv.part_bytes());
+            self.put_part(object, parts, part, budget).await?;
+            parts += 1;
+        }
+        Ok(parts)
+    }
+
+    /// Reads one part and checks that it is the one that is meant, whole.
+    pub(super) async fn get_part(
+        &self,
+        object: &ObjectRef,
+        index: u32,
+        budget: &mut Budget,
+    ) -> Result<Bytes, PartError> {
+        let key = keys::part(&self.path, &object.name, index);
+        let entry = loop {
+            match self.call("get_part", budget, self.kv.get(&key)).await {
+                Ok(entry) => break entry.ok_or(PartError::Missing)?,
+                Err(error) => {
+                    self.retry("reading a part of the state", budget, error).await.map_err(PartError::Store)?;
+                }
+            }
+        };
+        let Value::Part(Part { label, bytes }) = entry.value else {
+            return Err(PartError::Damaged(format!("part {index} of object {} is no part of a state", object.name)));
+        };
+        let meant = (self.path.as_str(), object.name.as_str(), index);
+        if (label.path.as_str(), label.object.as_str(), label.index) != meant {
+            let fault = format!("part {index} of object {} is another's (see its label in the store)", object.name);
+            return Err(PartError::Damaged(fault));
+        }
+        if Sha256Sum::of(&bytes).to_string() != label.sha256 {
+            let fault = format!("part {index} of object {} does not match its SHA-256", object.name);
+            return Err(PartError::Damaged(fault));
+        }
+        Ok(bytes)
+    }
+
+    /// Deletes an object's parts.
+    pub(super) async fn delete_object(&self, object: &ObjectRef, budget: &mut Budget) -> Result<(), StateError> {
+        for index in 0..object.parts {
+            let key = keys::part(&self.path, &object.name, index);
+            loop {
+                match self.call("delete_part", budget, self.kv.delete_part(&key)).await {
+                    Ok(()) => break,
+                    Err(error) => self.retry("deleting a part", budget, error).await?,
+                }
+            }
+        }
+        self.shared.metrics.removed("object", 1);
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! GET: a version on its way out, checked before it leaves.
+
+use std::sync::Arc;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
+
+use super::{
+    Budget, Sha256Sum, State, StateError,
+    head::{Body, ObjectRef, Version},
+    parts::PartError,
+};
+
+/// The most bytes of one piece of the answer.
+const PIECE: usize = 128 * 1024;
+
+/// A version on its way out. The last piece leaves only when the whole was checked, so that a fault cuts the answer
+/// short of its length.
+pub struct Reader {
+    state: State,
+    version: Arc<Version>,
+    decoder: Decoder<'static>,
+    input: Bytes,
+    /// Parts that are still to come.
+    rest: Option<(ObjectRef, u32)>,
+    sha256: Sha256,
+    size: u64,
+    held: Option<Bytes>,
+    ended: bool,
+}
+
+impl State {
+    /// GET: the current version, `None` where there is no state. The head is read from the store each time.
+    ///
+    /// # Errors
+    /// As [`State::head`], and [`StateError::DamagedVersion`].
+    pub async fn read(&self, budget: &mut Budget) -> Result<Option<Reader>, StateError> {
+        self.timed("read", self.open_version(None, budget)).await
+    }
+
+    /// A version of the history.
+    ///
+    /// # Errors
+    /// As [`State::read`], and [`StateError::NoSuchVersion`].
+    pub async fn read_version(&self, number: u64, budget: &mut Budget) -> Result<Reader, StateError> {
+        let opened = self.timed("read_version", self.open_version(Some(number), budget)).await?;
+        opened.ok_or(StateError::NoSuchVersion(number))
+    }
+
+    async fn open_version(&self, number: Option<u64>, budget: &mut Budget) -> Result<Option<Reader>, StateError> {
+        let mut before: Option<Arc<Version>> = None;
+        loop {
+            let base = self.inner.load(budget).await?;
+            let version = match number {
+                None => base.head.current(),
+                Some(number) => Some(base.head.version(number).ok_or(StateError::NoSuchVersion(number))?),
+            };
+            let Some(version) = version.cloned() else { return Ok(None) };
+            let (input, rest) = match &version.body {
+                Body::Inline(text) => {
+                    let bytes = BASE64.decode(text).map_err(|_| damaged(&version, "its inline bytes are no base64"))?;
+                    (Bytes::from(bytes), None)
+                }
+                Body::Object(object) => match self.inner.get_part(object, 0, budget).await {
+                    Ok(part) => (part, Some((object.clone(), 1))),
+                    // It may have gone because the version did: look again, once for each head.
+                    Err(PartError::Missing) if before.as_ref().is_none_or(|before| before.body != version.body) => {
+                        before = Some(version);
+                        continue;
+                    }
+                    Err(error) => return Err(part_error(&version, object, 0, error)),
+                },
+            };
+            let mut reader = Reader {
+                state: self.clone(),
+                decoder: Decoder::new().map_err(|error| damaged(&version, error))?,
+                version,
+                input,
+                rest,
+                sha256: Sha256::new(),
+                size: 0,
+                held: None,
+                ended: false,
+            };
+            reader.held = reader.piece(budget).await?;
+            if reader.held.is_none() {
+                reader.check()?;
+            }
+            return Ok(Some(reader));
+        }
+    }
+}
+
+impl Reader {
+    /// What the head says of the version.
+    #[must_use]
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The next piece, `None` after the last.
+    ///
+    /// # Errors
+    /// What comes does not match what the head says, or the store is away. The answer has to end there, short of its
+    /// length.
+    pub async fn next(&mut self, budget: &mut Budget) -> Result<Option<Bytes>, StateError> {
+        let Some(piece) = self.held.take() else { return Ok(None) };
+        self.held = match self.piece(budget).await {
+            Ok(next) => next,
+            Err(error) => {
+                error.log("read", self.state.path());
+                return Err(error);
+            }
+        };
+        if self.held.is_none() {
+            self.check().inspect_err(|error| error.log("read", self.state.path()))?;
+        }
+        self.state.inner.shared.metrics.bytes("read", piece.len() as u64);
+        Ok(Some(piece))
+    }
+
+    /// All that is left.
+    ///
+    /// # Errors
+    /// As [`Reader::next`].
+    pub async fn read_to_end(mut self, budget: &mut Budget) -> Result<Vec<u8>, StateError> {
+        let mut body = Vec::with_capacity(usize::try_from(self.version.size).unwrap_or(0).min(64 << 20));
+        while let Some(piece) = self.next(budget).await? {
+            body.extend_from_slice(&piece);
+        }
+        Ok(body)
+    }
+
+    /// Decompresses the next piece.
+    async fn piece(&mut self, budget: &mut Budget) -> Result<Option<Bytes>, StateError> {
+        let left = usize::try_from(self.version.size - self.size.min(self.version.size)).unwrap_or(usize::MAX);
+        // One byte more than there should be: so that too many are noticed.
+        let mut out = Vec::with_capacity(PIECE.min(left.saturating_add(1)));
+        loop {
+            let (mut input, mut output) = (InBuffer::around(&self.input), OutBuffer::around(&mut out));
+            let hint =
+                self.decoder.run(&mut input, &mut output).map_err(|_| self.damaged("its bytes do not decompress"))?;
+            let (used, made) = (input.pos(), output.pos());
+            self.input = self.input.slice(used..);
+            if made > 0 {
+                self.sha256.update(&out);
+                self.size += made as u64;
+                if self.size > self.version.size {
+                    return Err(self.damaged("it has more bytes than the head says"));
+                }
+                return Ok(Some(out.into()));
+            }
+            if hint == 0 && self.input.is_empty() {
+                self.ended = true;
+            }
+            if !self.input.is_empty() && used > 0 {
+                continue;
+            }
+            match &mut self.rest {
+                Some((object, index)) if *index < object.parts => {
+                    let (object, at) = (object.clone(), *index);
+                    *index += 1;
+                    let part = self.state.inner.get_part(&object, at, budget).await;
+                    self.input = part.map_err(|error| part_error(&self.version, &object, at, error))?;
+                }
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// The whole, against what the head says.
+    fn check(&self) -> Result<(), StateError> {
+        if self.size != self.version.size {
+            return Err(self.damaged("it has fewer bytes than the head says"));
+        }
+        if !self.ended {
+            return Err(self.damaged("its compressed bytes end too early"));
+        }
+        if Sha256Sum::from_bytes(self.sha256.clone().finalize().into()) != self.version.sha256 {
+            return Err(self.damaged("its SHA-256 is not the one in the head"));
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, fault: &str) -> StateError {
+        damaged(&self.version, fault)
+    }
+}
+
+fn damaged(version: &Version, fault: impl ToString) -> StateError {
+    StateError::DamagedVersion { version: version.number, fault: fault.to_string() }
+}
+
+fn part_error(version: &Version, object: &ObjectRef, index: u32, error: PartError) -> StateError {
+    match error {
+        PartError::Missing => damaged(version, format!("part {index} of object {} is missing", object.name)),
+        PartError::Damaged(fault) => damaged(version, fault),
+        PartError::Store(error) => error,
+    }
+}

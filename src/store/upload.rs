@@ -1,0 +1,298 @@
+//! POST: a body on its way into the store. Parts first, the head last.
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use tokio::sync::OwnedSemaphorePermit;
+use tracing::{info, warn};
+
+use super::{
+    Budget, OpId, State, StateError,
+    head::{Body, NewBody, ObjectRef, Refusal, Step, WriteDone, WriteRequest},
+    intake,
+    intake::{Intake, Taken},
+    mutant, object_name,
+    state::attempt,
+};
+use crate::telemetry::UploadGuard;
+
+/// A write as a client announced it.
+#[derive(Clone, Debug, Default)]
+pub struct WriteCall<'a> {
+    /// The lock id (`?ID=`), if one was given.
+    pub lock: Option<&'a str>,
+    /// Whose credential writes.
+    pub identity: &'a str,
+    /// `Content-MD5`, if it was sent.
+    pub content_md5: Option<&'a str>,
+    /// `Content-Length`, if it was sent.
+    pub length: Option<u64>,
+}
+
+/// A body on its way in. Dropping it gives the write up: parts that it stored are deleted, unless the head may name
+/// them.
+pub struct Upload {
+    state: State,
+    lock: Option<String>,
+    identity: String,
+    content_md5: Option<String>,
+    length: Option<u64>,
+    op: OpId,
+    began: Duration,
+    intake: Option<Intake>,
+    object: String,
+    parts: u32,
+    /// Why this can only be a repeat: then nothing is stored.
+    refused: Option<StateError>,
+    /// A swap that names our parts may be on its way.
+    swap_sent: bool,
+    large: Option<Large>,
+}
+
+/// What a large upload holds.
+struct Large {
+    _guard: UploadGuard,
+    _process: OwnedSemaphorePermit,
+    _path: OwnedSemaphorePermit,
+}
+
+impl State {
+    /// POST of a body that is there whole. See [`State::upload`].
+    ///
+    /// # Errors
+    /// As [`Upload::push`] and [`Upload::finish`].
+    pub async fn write(&self, call: WriteCall<'_>, body: &[u8], budget: &mut Budget) -> Result<WriteDone, StateError> {
+        let mut upload = self.upload(call)?;
+        upload.push(body, budget).await?;
+        upload.finish(budget).await
+    }
+
+    /// Begins a POST.
+    ///
+    /// # Errors
+    /// A length over the limit, or a `Content-MD5` that is none.
+    pub fn upload(&self, call: WriteCall<'_>) -> Result<Upload, StateError> {
+        let limit = self.inner.settings.load().max_size;
+        if call.length.is_some_and(|length| length > limit) {
+            return Err(StateError::TooLarge { limit });
+        }
+        let expected = self.inner.last_head().map_or(1, |head| head.next);
+        Ok(Upload {
+            state: self.clone(),
+            lock: call.lock.map(str::to_owned),
+            identity: call.identity.to_owned(),
+            content_md5: call.content_md5.map(intake::content_md5).transpose()?,
+            length: call.length,
+            op: OpId::random(),
+            began: self.inner.shared.clock.boot(),
+            intake: Some(Intake::new(limit)),
+            object: object_name(expected),
+            parts: 0,
+            refused: None,
+            swap_sent: false,
+            large: None,
+        })
+    }
+}
+
+impl Upload {
+    /// Takes the next bytes of the body. `budget` is spent by waiting for the store only.
+    ///
+    /// # Errors
+    /// The body is no state or too large, the lock is gone, the upload took too long, or the store is away. Nothing was
+    /// stored then.
+    pub async fn push(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
+        let Some(intake) = &mut self.intake else { return Ok(()) };
+        intake.push(bytes)?;
+        if intake.streams() && self.large.is_none() {
+            self.begin_large(budget).await?;
+        }
+        let size = self.state.inner.kv.part_bytes();
+        while let Some(part) = self.intake.as_mut().and_then(|intake| intake.take(size)) {
+            self.still_wanted(budget).await?;
+            if self.refused.is_some() {
+                break;
+            }
+            self.state.inner.put_part(&self.object, self.parts, part, budget).await?;
+            self.parts += 1;
+        }
+        Ok(())
+    }
+
+    /// The end of the body: makes it the current version. Durable where this returns without an error.
+    ///
+    /// # Errors
+    /// As [`Upload::push`]; a conflict with the lock; a body that does not match `Content-MD5` or its length. After
+    /// [`StateError::Unavailable`] the write may have happened: the same write again finds out.
+    pub async fn finish(mut self, budget: &mut Budget) -> Result<WriteDone, StateError> {
+        let state = self.state.clone();
+        state.timed("write", self.finish_inner(budget)).await
+    }
+
+    async fn finish_inner(&mut self, budget: &mut Budget) -> Result<WriteDone, StateError> {
+        let intake = self.intake.take().ok_or(StateError::Busy { doing: "finishing an upload twice" })?;
+        if let Some(announced) = self.length.filter(|length| *length != intake.size()) {
+            return Err(StateError::CutShort { found: intake.size(), announced });
+        }
+        let taken = intake.finish()?;
+        if self.content_md5.as_ref().is_some_and(|md5| *md5 != taken.md5) {
+            return Err(StateError::Md5Mismatch);
+        }
+        let late = mutant::is("head-before-parts") && taken.rest.len() as u64 > self.inline_most();
+        let rest = if late { taken.rest.clone() } else { Vec::new() };
+        let body = self.store(&taken, late, budget).await?;
+        let done = self.swap(&taken, body, budget).await?;
+        if late {
+            self.state.inner.put_parts(&self.object, self.parts, rest, budget).await?;
+        }
+        self.report(&taken, &done);
+        Ok(done)
+    }
+
+    fn inline_most(&self) -> u64 {
+        self.state.inner.shared.options.inline.version
+    }
+
+    /// Stores what is left of the body, unless it is small enough for the head or can only be a repeat.
+    async fn store(&mut self, taken: &Taken, late: bool, budget: &mut Budget) -> Result<Option<NewBody>, StateError> {
+        if self.refused.is_some() {
+            return Ok(None);
+        }
+        let part = self.state.inner.kv.part_bytes() as u64;
+        let stored = u64::from(self.parts) * part + taken.rest.len() as u64;
+        if self.parts == 0 && stored <= self.inline_most() {
+            return Ok(Some(NewBody { body: Body::Inline(BASE64.encode(&taken.rest)), stored }));
+        }
+        let parts = if late {
+            self.parts + u32::try_from(stored.div_ceil(part)).unwrap_or(u32::MAX)
+        } else {
+            let before = self.parts;
+            // Count as stored at once: an attempt that fails half-way has to be cleaned up too.
+            self.parts += u32::try_from(taken.rest.len().div_ceil(self.state.inner.kv.part_bytes())).unwrap_or(0);
+            self.state.inner.put_parts(&self.object, before, taken.rest.clone(), budget).await?
+        };
+        Ok(Some(NewBody { body: Body::Object(ObjectRef { name: self.object.clone(), parts }), stored }))
+    }
+
+    async fn swap(
+        &mut self,
+        taken: &Taken,
+        body: Option<NewBody>,
+        budget: &mut Budget,
+    ) -> Result<WriteDone, StateError> {
+        let state = self.state.clone();
+        let settings = state.inner.settings.load_full();
+        let mut ask = WriteRequest {
+            lock: self.lock.clone(),
+            identity: self.identity.clone(),
+            facts: taken.facts.clone(),
+            size: taken.size,
+            sha256: taken.sha256,
+            md5: taken.md5.clone(),
+            body,
+            lock_required: settings.lock_required,
+            tried: Vec::new(),
+        };
+        let (op, shared) = (self.op, &state.inner.shared);
+        let (began, most) = (self.began, shared.options.upload_time);
+        let swap_sent = &mut self.swap_sent;
+        let done = state.inner.change("writing the state", budget, |head, now| {
+            // After the head was read: whatever the sweep did since is in it, or makes the swap fail.
+            if shared.clock.boot().saturating_sub(began) > most {
+                return Err(StateError::UploadTooSlow);
+            }
+            let step = head.written(&ask, attempt(op), &settings.retention, now)?;
+            if matches!(step, Step::Change(..)) {
+                *swap_sent = true;
+                ask.tried.push(head.next);
+            }
+            Ok(step)
+        });
+        match (done.await, self.refused.take()) {
+            (Err(StateError::Refused(Refusal::NotKept)), Some(before)) => Err(before),
+            (done, _) => done,
+        }
+    }
+
+    fn report(&self, taken: &Taken, done: &WriteDone) {
+        let inner = &self.state.inner;
+        inner.shared.metrics.bytes("written", taken.size);
+        for anomaly in &done.anomalies {
+            inner.shared.metrics.anomaly(anomaly.as_str());
+        }
+        let (path, serial, lock) = (&inner.path, taken.facts.serial, self.lock.as_deref());
+        if done.repeated {
+            info!(%path, identity = self.identity, version = done.version, serial, lock, "write repeated; nothing changed");
+        } else if done.anomalies.is_empty() {
+            info!(%path, identity = self.identity, version = done.version, serial, lock, size = taken.size, "state written");
+        } else {
+            let anomalies = &done.anomalies;
+            warn!(%path, identity = self.identity, version = done.version, serial, lock, ?anomalies, "strange state written");
+        }
+        self.state.wake();
+    }
+
+    /// Waits for a large upload's turn, then looks whether it makes sense.
+    async fn begin_large(&mut self, budget: &mut Budget) -> Result<(), StateError> {
+        let inner = self.state.inner.clone();
+        let doing = "waiting for other uploads";
+        let path = budget.within(inner.upload.clone().acquire_owned()).await;
+        let process = budget.within(inner.shared.uploads.clone().acquire_owned()).await;
+        let (Ok(Ok(path)), Ok(Ok(process))) = (path, process) else { return Err(StateError::Busy { doing }) };
+        self.large = Some(Large { _guard: inner.shared.metrics.upload(), _process: process, _path: path });
+        self.look(budget).await
+    }
+
+    /// An upload whose lock is gone ends at once; one that was too slow as well.
+    async fn still_wanted(&mut self, budget: &mut Budget) -> Result<(), StateError> {
+        let inner = self.state.inner.clone();
+        if inner.shared.clock.boot().saturating_sub(self.began) > inner.shared.options.upload_time {
+            return Err(StateError::UploadTooSlow);
+        }
+        if self.in_the_way(inner.last_head().as_deref()).is_some() {
+            self.look(budget).await?;
+            if let Some(refused) = self.refused.take() {
+                return Err(refused);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the head: a write that it refuses can only be a repeat, and is hashed without being stored.
+    async fn look(&mut self, budget: &mut Budget) -> Result<(), StateError> {
+        let base = self.state.inner.load(budget).await?;
+        self.refused = self.in_the_way(Some(&base.head)).map(StateError::from);
+        if self.refused.is_some()
+            && let Some(intake) = &mut self.intake
+        {
+            intake.drop_bytes();
+        }
+        Ok(())
+    }
+
+    fn in_the_way(&self, head: Option<&super::Head>) -> Option<Refusal> {
+        match (&head?.lock, &self.lock) {
+            (Some(lock), Some(id)) if lock.id == *id => None,
+            (Some(lock), _) => Some(Refusal::Held(Box::new(lock.clone()))),
+            (None, Some(id)) => Some(Refusal::LockGone { id: id.clone() }),
+            (None, None) => None,
+        }
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        let keep = self.swap_sent && !mutant::is("parts-deleted-after-cas");
+        if self.parts == 0 || keep {
+            return;
+        }
+        let (state, object) = (self.state.clone(), ObjectRef { name: self.object.clone(), parts: self.parts });
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(async move {
+            let mut budget = Budget::new(Duration::from_secs(25));
+            if let Err(error) = state.inner.delete_object(&object, &mut budget).await {
+                info!(path = %state.inner.path, %error, "parts of an upload that was given up stay until the sweep");
+            }
+        });
+    }
+}

@@ -1,0 +1,116 @@
+//! The metrics of the state engine.
+
+use std::time::Duration;
+
+use prometheus_client::{
+    encoding::EncodeLabelSet,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    registry::{Registry, Unit},
+};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Done {
+    operation: &'static str,
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    operation: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// What the engine counts. Cloning shares the counters.
+#[derive(Clone, Debug)]
+pub struct EngineMetrics {
+    operations: Family<Done, Counter>,
+    operation_seconds: Family<Named, Histogram>,
+    store_calls: Family<Done, Counter>,
+    store_call_seconds: Family<Named, Histogram>,
+    anomalies: Family<Kind, Counter>,
+    bytes: Family<Kind, Counter>,
+    removed: Family<Kind, Counter>,
+    uploads: Gauge,
+}
+
+impl Default for EngineMetrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0]);
+        Self {
+            operations: Family::default(),
+            operation_seconds: Family::new_with_constructor(seconds),
+            store_calls: Family::default(),
+            store_call_seconds: Family::new_with_constructor(seconds),
+            anomalies: Family::default(),
+            bytes: Family::default(),
+            removed: Family::default(),
+            uploads: Gauge::default(),
+        }
+    }
+}
+
+impl EngineMetrics {
+    /// Adds the metrics to a registry, with names that begin with the registry's prefix.
+    pub fn register(&self, registry: &mut Registry) {
+        registry.register("state_operations", "Operations on states, by what they came to", self.operations.clone());
+        let help = "Time an operation took, waiting for the store included";
+        registry.register_with_unit("state_operation", help, Unit::Seconds, self.operation_seconds.clone());
+        registry.register("store_calls", "Calls of the store, by what they came to", self.store_calls.clone());
+        let help = "Time a call of the store took";
+        registry.register_with_unit("store_call", help, Unit::Seconds, self.store_call_seconds.clone());
+        registry.register("state_anomalies", "Writes that were accepted and are strange", self.anomalies.clone());
+        let help = "Bytes of states: read and written as clients see them, stored as compressed";
+        registry.register_with_unit("state", help, Unit::Bytes, self.bytes.clone());
+        let help = "What retention and the sweep removed: versions, objects deleted, objects swept into the trash";
+        registry.register("state_removed", help, self.removed.clone());
+        registry.register("state_uploads", "Large uploads under way", self.uploads.clone());
+    }
+
+    /// An operation ended.
+    pub fn operation(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.operations.get_or_create(&Done { operation, outcome }).inc();
+        self.operation_seconds.get_or_create(&Named { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A call of the store ended.
+    pub fn store_call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.store_calls.get_or_create(&Done { operation, outcome }).inc();
+        self.store_call_seconds.get_or_create(&Named { operation }).observe(took.as_secs_f64());
+    }
+
+    /// A strange write was accepted.
+    pub fn anomaly(&self, kind: &'static str) {
+        self.anomalies.get_or_create(&Kind { kind }).inc();
+    }
+
+    /// Bytes went by: `read`, `written` or `stored`.
+    pub fn bytes(&self, kind: &'static str, count: u64) {
+        self.bytes.get_or_create(&Kind { kind }).inc_by(count);
+    }
+
+    /// Things went: `version`, `object` or `swept`.
+    pub fn removed(&self, kind: &'static str, count: usize) {
+        self.removed.get_or_create(&Kind { kind }).inc_by(count as u64);
+    }
+
+    /// A large upload began; it ends when the answer is dropped.
+    #[must_use]
+    pub fn upload(&self) -> UploadGuard {
+        self.uploads.inc();
+        UploadGuard(self.uploads.clone())
+    }
+}
+
+/// Counts one upload while it lives.
+#[derive(Debug)]
+pub struct UploadGuard(Gauge);
+
+impl Drop for UploadGuard {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
