@@ -75,9 +75,9 @@ fn column((name, type_, path, text): (&str, &str, &str, &str)) -> CustomResource
     }
 }
 
-/// The derive makes each `Option` nullable. Here absent is the only way to say nothing: an explicit null would be a
-/// second one, past defaults and CEL's `has`. And it keeps the line breaks of doc comments, which `kubectl explain` would
-/// print between its own.
+/// The derive makes each `Option` nullable; without that, the API server takes an explicit null for absent, so there is
+/// one way to say nothing, and CEL's `has` sees it. And the derive keeps the line breaks of doc comments, which
+/// `kubectl explain` would print between its own.
 fn tidy(schema: &mut JSONSchemaProps) {
     schema.nullable = None;
     if let Some(text) = &mut schema.description {

@@ -64,17 +64,18 @@ pub(crate) fn duration() -> Value {
     ])
 }
 
-/// `spec.lock`.
+/// `spec.lock`. The API server also runs these over the default `{}` of `spec.lock` as it stands, without the defaults
+/// inside: so they ask whether `staleAction` is there.
 pub(crate) fn lock() -> Value {
     list(&[
         (
-            "self.staleAction != 'Release' || has(self.staleAfter)",
+            "!has(self.staleAction) || self.staleAction != 'Release' || has(self.staleAfter)",
             "staleAction: Release needs staleAfter, the age of 1h or more at which a lock is released",
         ),
         // A malformed staleAfter has its own message.
         (
             &format!(
-                "self.staleAction != 'Release' || !has(self.staleAfter) || !self.staleAfter.matches('{DURATION}') || duration(self.staleAfter) >= duration('1h')"
+                "!has(self.staleAction) || self.staleAction != 'Release' || !has(self.staleAfter) || !self.staleAfter.matches('{DURATION}') || duration(self.staleAfter) >= duration('1h')"
             ),
             "staleAction: Release needs a staleAfter of 1h or more: a run whose lock is released cannot write its state",
         ),

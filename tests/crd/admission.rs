@@ -1,5 +1,5 @@
-//! What an API server does with an object before it stores it, as far as this schema uses it: defaults, then types and
-//! bounds, then CEL. No tests.
+//! What an API server does with an object before it stores it, as far as this schema uses it: nulls are dropped, defaults
+//! filled in, then types and bounds checked, then CEL. No tests.
 
 use std::sync::LazyLock;
 
@@ -34,6 +34,24 @@ impl Checker {
         Self::of(at.clone())
     }
 
+    /// The rules alone, without any default filled in.
+    pub(crate) fn rules_of(schema: &Value) -> Self {
+        fn strip(schema: &mut Value) {
+            if let Some(node) = schema.as_object_mut() {
+                node.remove("default");
+                node.get_mut("properties")
+                    .and_then(Value::as_object_mut)
+                    .into_iter()
+                    .flatten()
+                    .for_each(|(_, p)| strip(p));
+                node.get_mut("items").into_iter().for_each(strip);
+            }
+        }
+        let mut schema = schema.clone();
+        strip(&mut schema);
+        Self::of(schema)
+    }
+
     fn of(schema: Value) -> Self {
         Self { compiled: compile_schema(&schema), schema }
     }
@@ -59,10 +77,11 @@ pub(crate) fn resource(spec: Value) -> Value {
     json!({"apiVersion": "tofustate.io/v1alpha1", "kind": "TofuStateBackend", "metadata": {"name": "net"}, "spec": spec})
 }
 
-/// Fills in defaults from the outside in, so that a default is itself filled in, as the API server does (kube's
+/// Drops nulls (no field here is nullable) and fills in defaults from the outside in, so that a default is itself filled in, as the API server does (kube's
 /// `apply_defaults` stops at the first).
 fn defaults(schema: &Value, value: &mut Value) {
     if let Some(object) = value.as_object_mut() {
+        object.retain(|_, field| !field.is_null());
         for (name, property) in schema["properties"].as_object().into_iter().flatten() {
             if !object.contains_key(name) && !property["default"].is_null() {
                 object.insert(name.clone(), property["default"].clone());

@@ -176,6 +176,23 @@ fn defaults_reach_every_level() {
     assert_eq!(defaulted["spec"]["accessTokenSecretRef"], json!({"name": "s", "key": "token"}));
 }
 
+/// The API server refuses a definition whose defaults break its rules, and it does not fill in the defaults inside a
+/// default for that: a rule over `{}` that reads a defaulted field fails.
+#[test]
+fn every_default_passes_the_rules_as_it_stands() {
+    for (way, node) in nodes().into_iter().filter(|(_, node)| !node["default"].is_null()) {
+        let admitted = Checker::rules_of(&node).admit(&node["default"], None);
+        assert!(admitted.is_ok(), "{way}: {admitted:?}");
+    }
+}
+
+#[test]
+fn an_explicit_null_is_the_default() {
+    let nulls = resource(json!({"path": "a", "retention": null, "lock": {"staleAfter": null}, "maxSize": null}));
+    let whole = Checker::whole();
+    assert_eq!(whole.admit(&nulls, None), whole.admit(&resource(json!({"path": "a"})), None));
+}
+
 #[test]
 fn the_types_have_the_defaults_of_the_schema() {
     for spec in [
