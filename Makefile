@@ -17,4 +17,8 @@ lint: ## formatting and clippy, as CI has them
 test: lint ## everything CI runs
 	cargo test --locked
 
-.PHONY: help build fmt lint test
+crds: ## write deploy/crds anew from src/crd
+	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
+	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
+
+.PHONY: help build fmt lint test crds

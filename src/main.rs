@@ -1,2 +1,7 @@
-//! The binary.
-fn main() {}
+//! The binary. Everything is in the library; see `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    tofustate::cli::run(std::env::args_os(), &mut std::io::stdout())
+}

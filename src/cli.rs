@@ -1,0 +1,107 @@
+//! The command line: what the subcommands are and what each starts. No work of its own.
+
+use std::{
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Registers OpenTofu and Terraform state paths as Kubernetes resources and serves them over the http backend protocol.
+#[derive(Debug, Parser)]
+#[command(name = "tofustate", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the CustomResourceDefinition of TofuStateBackend as YAML.
+    ///
+    /// To install or update it: tofustate crd | kubectl apply --server-side -f -
+    Crd,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum CliError {
+    #[error("cannot write the CustomResourceDefinition as YAML: {0}")]
+    Yaml(#[from] serde_yaml::ser::Error),
+    #[error("cannot write to standard output: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// Runs the command that `args` (the program's name first) ask for, with its output to `out`.
+pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> ExitCode {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and the version are "errors" that go to standard output. Nothing is left to do if that is closed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match start(cli.command, out) {
+        Ok(()) => ExitCode::SUCCESS,
+        // The reader has seen enough: `tofustate crd | head`.
+        Err(CliError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "tofustate: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command, out: &mut impl Write) -> Result<(), CliError> {
+    match command {
+        Command::Crd => out.write_all(crate::crd::yaml()?.as_bytes())?,
+    }
+    Ok(out.flush()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Closed(io::ErrorKind);
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn args(words: &[&str]) -> Vec<OsString> {
+        words.iter().map(OsString::from).collect()
+    }
+
+    #[test]
+    fn the_arguments_are_declared_soundly() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn crd_prints_the_definition() {
+        let mut out = Vec::new();
+        assert_eq!(run(args(&["tofustate", "crd"]), &mut out), ExitCode::SUCCESS);
+        assert_eq!(String::from_utf8(out).unwrap(), crate::crd::yaml().unwrap());
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure_and_a_full_disk_is() {
+        for (kind, code) in
+            [(io::ErrorKind::BrokenPipe, ExitCode::SUCCESS), (io::ErrorKind::StorageFull, ExitCode::FAILURE)]
+        {
+            assert_eq!(run(args(&["tofustate", "crd"]), &mut Closed(kind)), code);
+        }
+    }
+
+    #[test]
+    fn an_unknown_command_is_a_usage_error() {
+        assert_eq!(run(args(&["tofustate", "no-such"]), &mut Vec::new()), ExitCode::from(2));
+    }
+}
