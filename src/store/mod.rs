@@ -3,6 +3,7 @@
 
 mod budget;
 mod change;
+mod check;
 mod clock;
 mod engine;
 mod error;
@@ -23,6 +24,7 @@ mod upload;
 pub use crate::crd::StatePath;
 pub use budget::{Budget, Exhausted};
 pub use change::Mark;
+pub use check::{BodyError, Checker, MAX_DEPTH, StateFacts};
 pub use clock::{BootClock, Clock};
 pub use engine::{Engine, EngineOptions, Registration, Settings};
 pub use error::StateError;
@@ -33,30 +35,3 @@ pub use lock_info::{LockInfo, LockInfoError, MAX_LOCK_ID, MAX_LOCK_INFO};
 pub use read::Reader;
 pub use state::{LockCall, State};
 pub use upload::{Upload, WriteCall};
-
-/// placeholder
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct StateFacts {
-    pub serial: u64,
-    pub lineage: Option<String>,
-    pub tool_version: Option<String>,
-    pub resources: Option<u64>,
-    pub encrypted: bool,
-}
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
-    #[error("x")]
-    Empty,
-}
-pub struct Checker;
-impl Checker {
-    pub fn new() -> Self {
-        Self
-    }
-    pub fn push(&mut self, _: &[u8]) -> Result<(), BodyError> {
-        Ok(())
-    }
-    pub fn finish(self) -> Result<StateFacts, BodyError> {
-        Ok(StateFacts::default())
-    }
-}
