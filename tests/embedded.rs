@@ -206,6 +206,7 @@ async fn a_full_disk_ends_with_the_disk() {
         let listed = kv.list_parts(&format!(".versions/team:net/{round}-full")).await.unwrap();
         assert_eq!(listed.len(), usize::try_from(written).unwrap(), "a failed put left something");
         assert!(refused(&folder).contains("is in use"));
+        let generation = kv.generation();
         for _ in 0..5 {
             let again = kv.put(".versions/team:net/9-x", &part(noise(kv.part_bytes(), 2), 0), Expect::Absent).await;
             assert!(
@@ -213,6 +214,7 @@ async fn a_full_disk_ends_with_the_disk() {
                 "{again:?}"
             );
         }
+        assert_eq!(kv.generation(), generation, "what is hopeless was tried, and the whole file read each time");
         // Nothing is started again: the disk has room, so it writes.
         fs::remove_file(&filler).unwrap();
         let key = format!("after-{round}");

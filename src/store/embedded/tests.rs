@@ -91,6 +91,20 @@ async fn a_part_without_its_bytes_is_foreign_and_can_be_deleted() {
 }
 
 #[tokio::test]
+async fn a_deletion_takes_the_bytes_and_a_list_has_parts_alone() {
+    let kv = EmbeddedKv::in_memory().unwrap();
+    let key = ".versions/p/1-a";
+    kv.put(key, &part(b"12345"), Expect::Absent).await.unwrap();
+    kv.put(".versions/p/1-b", &document("{}"), Expect::Absent).await.unwrap();
+    let listed: Vec<_> = kv.list_parts(".versions/p/").await.unwrap().into_iter().map(|one| one.key).collect();
+    assert_eq!(listed, [key]);
+    kv.delete_part(key).await.unwrap();
+    change_row(&kv, |transaction| {
+        assert!(transaction.open_table(BYTES).unwrap().remove(key).unwrap().is_none());
+    });
+}
+
+#[tokio::test]
 async fn a_document_in_place_of_a_part_leaves_no_bytes() {
     let kv = EmbeddedKv::in_memory().unwrap();
     let revision = kv.put("a", &part(b"12345"), Expect::Absent).await.unwrap();
