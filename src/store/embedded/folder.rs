@@ -85,11 +85,14 @@ impl Folder {
     /// kernel marks pages clean that it could not write, so what it still has in memory may not be on the disk. It is
     /// asked to forget it, and redb's checksums then judge what is.
     pub(super) fn open(&self, distrust: bool) -> Result<Database, OpenError> {
-        let file = OpenOptions::new().read(true).write(true).open(&self.file).map_err(io("opening", &self.file))?;
-        if distrust && let Err(error) = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed) {
-            tracing::warn!(file = %self.file.display(), %error, "the page cache could not be dropped");
+        if distrust {
+            let file = File::open(&self.file).map_err(io("opening", &self.file))?;
+            if let Err(error) = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed) {
+                tracing::warn!(file = %self.file.display(), %error, "the page cache could not be dropped");
+            }
         }
-        let database = builder(&self.file).create_file(file).map_err(|error| self.refused(error))?;
+        // Not `create`, which makes a new database of a file that was emptied.
+        let database = builder(&self.file).open(&self.file).map_err(|error| self.refused(error))?;
         self.check_format(&database)?;
         Ok(database)
     }
