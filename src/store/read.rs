@@ -139,24 +139,26 @@ impl Reader {
         // One byte more than there should be: so that too many are noticed.
         let mut out = Vec::with_capacity(PIECE.min(left.saturating_add(1)));
         loop {
-            let (mut input, mut output) = (InBuffer::around(&self.input), OutBuffer::around(&mut out));
-            let hint =
-                self.decoder.run(&mut input, &mut output).map_err(|_| self.damaged("its bytes do not decompress"))?;
-            let (used, made) = (input.pos(), output.pos());
-            self.input = self.input.slice(used..);
-            if made > 0 {
-                self.sha256.update(&out);
-                self.size += made as u64;
-                if self.size > self.version.size {
-                    return Err(self.damaged("it has more bytes than the head says"));
+            if !self.ended {
+                let (mut input, mut output) = (InBuffer::around(&self.input), OutBuffer::around(&mut out));
+                let hint = self.decoder.run(&mut input, &mut output);
+                let (used, made) = (input.pos(), output.pos());
+                self.ended = hint.map_err(|_| self.damaged("its bytes do not decompress"))? == 0;
+                self.input = self.input.slice(used..);
+                if made > 0 {
+                    self.sha256.update(&out);
+                    self.size += made as u64;
+                    if self.size > self.version.size {
+                        return Err(self.damaged("it has more bytes than the head says"));
+                    }
+                    return Ok(Some(out.into()));
                 }
-                return Ok(Some(out.into()));
+                if used > 0 && !self.input.is_empty() {
+                    continue;
+                }
             }
-            if hint == 0 && self.input.is_empty() {
-                self.ended = true;
-            }
-            if !self.input.is_empty() && used > 0 {
-                continue;
+            if !self.input.is_empty() {
+                return Err(self.damaged("it has more compressed bytes than it should"));
             }
             match &mut self.rest {
                 Some((object, index)) if *index < object.parts => {
