@@ -245,9 +245,13 @@ impl Client {
         let (replica, since) = self.begin();
         let mut budget = budget();
         let done = alive(&replica, replica.state.delete(&self.name, &mut budget)).await;
+        let cleared = match &done {
+            Some(Ok(version)) => *version,
+            _ => None,
+        };
         self.judge("DELETE", &replica, since, done, |refusal| match refusal {
-            // Cleared by us, or replaced by another's write right after.
-            None => Some(Box::new(|head| head.current.is_none())),
+            // Cleared by us, or replaced by another's write, which then came right after.
+            None => Some(Box::new(move |head| head.current.is_none() || cleared.is_some() && head.current > cleared)),
             Some(Refusal::Held(by)) => {
                 let by = by.id.clone();
                 Some(Box::new(move |head| head.lock.as_ref().is_some_and(|lock| lock.id == by)))
@@ -262,7 +266,12 @@ impl Client {
             return;
         }
         let target = &head.versions[self.fleet.world.below(head.versions.len() as u64) as usize];
-        let (sum, request) = (target.sha256, format!("{}@{:?}", target.number, head.current));
+        // The same request is done once: after a deletion nothing but its text tells it from an earlier one.
+        let request = match head.current {
+            Some(current) => format!("{}@{current}", target.number),
+            None => self.lock_id(),
+        };
+        let sum = target.sha256;
         let (replica, since) = self.begin();
         let mut budget = budget();
         let work = replica.state.rollback(target.number, head.current, &request, &self.name, &mut budget);

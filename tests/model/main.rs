@@ -3,6 +3,8 @@
 //!
 //! `MODEL_CALLS` sets how many calls a run makes, `MODEL_SEED` its first seed.
 
+#![allow(unreachable_pub, missing_docs)]
+
 mod client;
 mod events;
 mod oracle;
