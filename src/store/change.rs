@@ -158,12 +158,13 @@ impl Inner {
     }
 
     /// Changes the head by `decide`, which sees a head and answers what it should become. It may be asked several
-    /// times; an answer that changes nothing is only taken from a head read after this call began.
+    /// times, and sees the bases of those earlier attempts that may have landed all the same. An answer that changes
+    /// nothing is only taken from a head read after this call began.
     pub(super) async fn change<T: Send>(
         &self,
         doing: &'static str,
         budget: &mut Budget,
-        decide: impl FnMut(&Head, Timestamp) -> Result<Step<T>, StateError> + Send,
+        decide: impl FnMut(&Head, Timestamp, &[Arc<Head>]) -> Result<Step<T>, StateError> + Send,
     ) -> Result<T, StateError> {
         let asked = self.shared.clock.boot();
         let turn = budget.within(self.queue.lock()).await.map_err(|_| StateError::Busy { doing })?;
@@ -177,16 +178,17 @@ impl Inner {
         doing: &'static str,
         asked: Duration,
         budget: &mut Budget,
-        mut decide: impl FnMut(&Head, Timestamp) -> Result<Step<T>, StateError> + Send,
+        mut decide: impl FnMut(&Head, Timestamp, &[Arc<Head>]) -> Result<Step<T>, StateError> + Send,
     ) -> Result<T, StateError> {
         let mut cached = self.cached();
+        let mut maybe = Vec::new();
         loop {
             let (base, fresh) = match cached.take() {
                 Some(base) => (base.clone(), base.known > asked),
                 None => (self.load(budget).await?, true),
             };
             let owned = base.head.owned_by(&self.owner).map_err(StateError::from);
-            let step = owned.and_then(|()| decide(&base.head, self.kv.now()));
+            let step = owned.and_then(|()| decide(&base.head, self.kv.now(), &maybe));
             let (head, done) = match step {
                 Ok(Step::Change(head, done)) => (*head, done),
                 _ if !fresh && !mutant::is("answer-from-cached-head") => continue,
@@ -198,12 +200,15 @@ impl Inner {
                 Err(Swap::NoRoom) => self.make_room(&base, budget).await?,
                 Err(Swap::Wrong(fault)) => return Err(StateError::Internal { doing, fault: fault.to_owned() }),
                 Err(Swap::Full(bytes)) => return Err(Refusal::HeadFull { bytes }.into()),
-                // Another was faster, or an earlier attempt of ours was: the next look tells.
+                // Another was faster, or an earlier attempt of ours: the next look tells.
                 Err(Swap::Store(KvError::CasMismatch)) => {
                     let waited = budget.pause(Some(Duration::from_millis(5))).await;
                     waited.map_err(|_| StateError::Busy { doing })?;
                 }
-                Err(Swap::Store(error)) => self.retry(doing, budget, error).await?,
+                Err(Swap::Store(error)) => {
+                    maybe.push(base.head);
+                    self.retry(doing, budget, error).await?;
+                }
             }
         }
     }

@@ -87,7 +87,8 @@ impl State {
             self.move_out(&older, budget).await?;
         }
         let keep = inner.settings.load().retention.clone();
-        let dropped = inner.change("applying the retention", budget, |head, now| Ok(head.retained(&keep, now))).await?;
+        let dropped =
+            inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now))).await?;
         if dropped > 0 {
             inner.shared.metrics.removed("version", dropped);
             info!(path = %inner.path, dropped, "older versions dropped by the retention");
@@ -98,7 +99,7 @@ impl State {
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
         let moved = self.inner.put_versions(older, budget).await?;
         let mut sent = false;
-        let named = self.inner.change("moving older versions out", budget, |head, _| {
+        let named = self.inner.change("moving older versions out", budget, |head, _, _| {
             let step = head.moved_out(&moved);
             sent |= matches!(step, Step::Change(..));
             Ok(step)
@@ -123,7 +124,7 @@ impl State {
         for object in &due {
             inner.delete_object(object, budget).await?;
         }
-        inner.change("emptying the trash", budget, |head, _| Ok(head.emptied(&due))).await?;
+        inner.change("emptying the trash", budget, |head, _, _| Ok(head.emptied(&due))).await?;
         debug!(path = %inner.path, objects = due.len(), "trash emptied");
         Ok(())
     }
@@ -141,7 +142,7 @@ impl State {
         let found = self.old_objects(budget).await?;
         // The head is read after the list: what it names by then is no candidate, and what an upload means to name
         // later is in the trash for it to see.
-        let swept = self.inner.change("sweeping", budget, |head, now| Ok(head.swept(&found, now))).await?;
+        let swept = self.inner.change("sweeping", budget, |head, now, _| Ok(head.swept(&found, now))).await?;
         if !swept.is_empty() {
             self.inner.shared.metrics.removed("swept", swept.len());
             info!(path = %self.inner.path, objects = swept.len(), "parts that no version names were moved to the trash");

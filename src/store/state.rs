@@ -113,7 +113,9 @@ impl State {
                 traceparent: call.traceparent,
             };
             let op = OpId::random();
-            self.inner.change("taking the lock", budget, |head, now| Ok(head.locked(&ask, attempt(op), now)?)).await?;
+            self.inner
+                .change("taking the lock", budget, |head, now, _| Ok(head.locked(&ask, attempt(op), now)?))
+                .await?;
             info!(path = %self.inner.path, identity = ask.identity, lock = ask.id, who = info.who, operation = info.operation, "locked");
             Ok(())
         };
@@ -156,20 +158,9 @@ impl State {
 
     async fn release_lock(&self, ask: &Unlock, by: &str, budget: &mut Budget) -> Result<Option<Lock>, StateError> {
         let op = OpId::random();
-        let mut tried: Option<String> = None;
-        let change = self.inner.change("releasing the lock", budget, |head, now| {
-            // An attempt of ours was on its way to release this lock. Where it is held no more, that is done.
-            if let Some(id) = &tried
-                && head.lock.as_ref().is_none_or(|lock| lock.id != *id)
-            {
-                return Ok(Step::Same(None));
-            }
-            let step = head.unlocked(ask, by, attempt(op), now)?;
-            if matches!(step, Step::Change(..)) {
-                tried = head.lock.as_ref().map(|lock| lock.id.clone());
-            }
-            Ok(step)
-        });
+        let change = self
+            .inner
+            .change("releasing the lock", budget, |head, now, _| Ok(head.unlocked(ask, by, attempt(op), now)?));
         let released = change.await?;
         if let Some(lock) = &released {
             let forced = !matches!(ask, Unlock::ById(_));
@@ -186,13 +177,9 @@ impl State {
     pub async fn delete(&self, identity: &str, budget: &mut Budget) -> Result<Option<u64>, StateError> {
         let work = async {
             let op = OpId::random();
-            let mut tried = None;
-            let change = self.inner.change("deleting the state", budget, |head, now| {
-                let step = head.cleared(tried, identity, attempt(op), now)?;
-                if matches!(step, Step::Change(..)) {
-                    tried = head.current;
-                }
-                Ok(step)
+            let change = self.inner.change("deleting the state", budget, |head, now, maybe| {
+                let tried: Vec<u64> = maybe.iter().filter_map(|base| base.current).collect();
+                Ok(head.cleared(&tried, identity, attempt(op), now)?)
             });
             let version = change.await?;
             if mutant::is("head-deleted") {
@@ -220,7 +207,7 @@ impl State {
         let work = async {
             let keep = self.inner.settings.load().retention.clone();
             let op = OpId::of_request(&format!("{}\n{request}", self.inner.path));
-            let change = self.inner.change("rolling back", budget, |head, now| {
+            let change = self.inner.change("rolling back", budget, |head, now, _| {
                 Ok(head.rolled_back(target, expected, by, op, &keep, now)?)
             });
             let version = change.await?;

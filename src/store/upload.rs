@@ -196,16 +196,14 @@ impl Upload {
         let (op, shared) = (self.op, &state.inner.shared);
         let (began, most) = (self.began, shared.options.upload_time);
         let swap_sent = &mut self.swap_sent;
-        let done = state.inner.change("writing the state", budget, |head, now| {
+        let done = state.inner.change("writing the state", budget, |head, now, maybe| {
             // After the head was read: whatever the sweep did since is in it, or makes the swap fail.
             if shared.clock.boot().saturating_sub(began) > most {
                 return Err(StateError::UploadTooSlow);
             }
+            ask.tried = maybe.iter().map(|base| base.next).collect();
             let step = head.written(&ask, attempt(op), &settings.retention, now)?;
-            if matches!(step, Step::Change(..)) {
-                *swap_sent = true;
-                ask.tried.push(head.next);
-            }
+            *swap_sent |= matches!(step, Step::Change(..));
             Ok(step)
         });
         match (done.await, self.refused.take()) {

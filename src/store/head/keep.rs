@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{Body, Head, MAX_HEAD, ObjectRef, Step, THINNED_KEPT, Thinned, Trash, Version};
-use crate::store::Sha256Sum;
+use crate::store::{Sha256Sum, mutant};
 
 /// How much of the states' bytes may stand in the head itself. In stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Head {
 
     fn protected(&self, number: u64) -> bool {
         let base = self.lock.as_ref().and_then(|lock| lock.base);
-        Some(number) == self.current || (Some(number) == base && !super::super::mutant::is("pre-apply-version-pruned"))
+        Some(number) == self.current || (Some(number) == base && !mutant::is("pre-apply-version-pruned"))
     }
 
     /// The next version to go: the oldest snapshot that a later one of the same lock made worthless, else the oldest.
