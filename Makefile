@@ -17,4 +17,15 @@ lint: ## formatting and clippy, as CI has them
 test: lint ## everything CI runs
 	cargo test --locked
 
-.PHONY: help build fmt lint test
+FUZZ_SECONDS ?= 60
+# The pinned stable toolchain does without the sanitizers, which are for unsafe code; coverage is all that is needed.
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	set -e; for target in $$(cargo fuzz list); do \
+	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+	  dict=; if [ -f fuzz/$$target.dict ]; then dict=-dict=fuzz/$$target.dict; fi; \
+	  cargo fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
+	done
+
+.PHONY: help build fmt lint test fuzz
