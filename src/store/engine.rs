@@ -10,11 +10,11 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     BootClock, Clock, Kv, State, StatePath,
-    change::Known,
+    change::{Known, Mark},
     head::{InlineLimits, Owner, Retention},
     maintain::Wakeups,
 };
-use crate::{store::Mark, telemetry::EngineMetrics};
+use crate::telemetry::EngineMetrics;
 
 /// What an engine may be told otherwise. The defaults are what the design says and tests vary.
 #[derive(Clone, Debug)]

@@ -182,7 +182,7 @@ impl State {
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
                 Ok(()) => return Ok(()),
-                Err(StateError::Store { error, .. }) if matches!(error, KvError::CasMismatch) => {}
+                Err(StateError::Store { error: KvError::CasMismatch, .. }) => {}
                 Err(StateError::Store { error, .. }) => self.inner.retry("emptying the trash", budget, error).await?,
                 Err(error) => return Err(error),
             }

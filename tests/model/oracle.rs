@@ -138,8 +138,8 @@ impl Oracle {
                 *count += 1;
                 let (count, allowed) = (*count, self.allowed.get(&version.sha256).copied().unwrap_or(0));
                 if count > allowed {
-                    let of = self.log.iter().flat_map(|landed| &landed.head.versions);
-                    let first = of.filter(|earlier| earlier.sha256 == version.sha256).next();
+                    let mut of = self.log.iter().flat_map(|landed| &landed.head.versions);
+                    let first = of.find(|earlier| earlier.sha256 == version.sha256);
                     let what = format!("{count} times, {allowed} allowed: {version:?}, first as {first:?}");
                     self.violation(format!("one write landed {what}"));
                 }
