@@ -32,15 +32,18 @@ pub(super) struct Base {
     generation: u64,
 }
 
-/// What this process knows of one head.
+/// What this process knows of one head. Little of it lasts: thousands of states are idle at a time.
 pub(super) struct Known {
+    /// The head itself, for as long as it may be the base of a change.
     base: Option<Base>,
     mark: Option<Mark>,
+    /// When something in it comes due that needs background work, by the store's clock.
+    due: Option<Timestamp>,
 }
 
 impl Known {
     pub(super) fn new(mark: Option<Mark>) -> Self {
-        Self { base: None, mark }
+        Self { base: None, mark, due: None }
     }
 }
 
@@ -68,9 +71,17 @@ impl Inner {
         (young && base.generation == self.kv.generation()).then_some(base)
     }
 
-    /// What was known last, however old: for hints only.
+    /// The head as it was seen a moment ago, if it was: for hints only.
     pub(super) fn last_head(&self) -> Option<Arc<Head>> {
         self.known().base.as_ref().map(|base| base.head.clone())
+    }
+
+    /// Lets go of a head that may not be built on any more, and answers whether something in it is due.
+    pub(super) fn look(&self) -> bool {
+        if self.cached().is_none() {
+            self.forget();
+        }
+        self.known().due.is_some_and(|due| due <= self.kv.now())
     }
 
     fn forget(&self) {
@@ -83,16 +94,15 @@ impl Inner {
         if behind(&base.head, known.mark) {
             return;
         }
-        let newer = known.mark != Some(Mark::of(&base.head));
-        known.mark = Some(Mark::of(&base.head));
+        let mark = Some(Mark::of(&base.head));
+        known.mark = mark;
         match &mut known.base {
             Some(old) if old.revision == base.revision && old.known > base.known => {}
             slot => *slot = Some(base.clone()),
         }
+        known.due = base.head.due(&self.settings.load().retention);
         drop(known);
-        if newer {
-            self.heads.send_replace(Some(base.head.clone()));
-        }
+        self.seen.send_if_modified(|seen| std::mem::replace(seen, mark) != mark);
     }
 
     /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.

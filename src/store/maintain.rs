@@ -1,20 +1,15 @@
-//! Background work on a state: older versions move out of the head, retention, the trash, the sweep of parts that no
-//! head names.
+//! Work on a state that no client waits for: older versions move out of the head, retention, the trash, the sweep of
+//! parts that no head names. When it is done is in `background`.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use tokio::sync::{Notify, watch};
 use tracing::{debug, info};
 
 use super::{
-    Budget, KvError, Sha256Sum, State, StateError, StatePath,
+    Budget, KvError, Sha256Sum, State, StateError,
     change::Base,
-    engine::{Inner, Shared},
+    engine::Inner,
     head::{Body, ObjectRef, SWEEP_AGE, Step, Version},
     keys, mutant, object_name,
 };
@@ -22,55 +17,7 @@ use super::{
 /// What background work may wait for the store.
 const BUDGET: Duration = Duration::from_secs(25);
 
-/// States that have background work to do.
-pub(super) struct Wakeups {
-    waiting: Mutex<(Vec<Weak<Inner>>, HashSet<StatePath>)>,
-    more: Notify,
-}
-
-impl Wakeups {
-    pub(super) fn new() -> Self {
-        Self { waiting: Mutex::new((Vec::new(), HashSet::new())), more: Notify::new() }
-    }
-
-    fn add(&self, state: &Arc<Inner>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if waiting.1.insert(state.path.clone()) {
-            waiting.0.push(Arc::downgrade(state));
-            self.more.notify_one();
-        }
-    }
-
-    fn take(&self) -> Vec<State> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        waiting.1.clear();
-        waiting.0.drain(..).filter_map(|state| state.upgrade()).map(|inner| State { inner }).collect()
-    }
-}
-
-/// Works on what was woken until `stop` changes; what is under way then is finished.
-pub(super) async fn run(shared: &Shared, mut stop: watch::Receiver<bool>) {
-    loop {
-        for state in shared.wakeups.take() {
-            // A fault was logged; the next write, or the next sweep, tries again.
-            let _ = state.maintain().await;
-            if stop.has_changed().unwrap_or(true) {
-                return;
-            }
-        }
-        tokio::select! {
-            () = shared.wakeups.more.notified() => {}
-            _ = stop.changed() => return,
-        }
-    }
-}
-
 impl State {
-    /// Asks for [`State::maintain`] in the background.
-    pub(super) fn wake(&self) {
-        self.inner.shared.wakeups.add(&self.inner);
-    }
-
     /// Moves older versions out of the head, applies the retention, deletes trash whose hour is over.
     ///
     /// # Errors

@@ -49,10 +49,21 @@ impl State {
         self.wake();
     }
 
-    /// Each newer head that this process sees, its own changes at once. `None` before the first.
+    /// Tells of each newer head that this process sees, its own changes at once. The head itself is [`State::recent`].
     #[must_use]
-    pub fn heads(&self) -> watch::Receiver<Option<Arc<Head>>> {
-        self.inner.heads.subscribe()
+    pub fn seen(&self) -> watch::Receiver<Option<Mark>> {
+        self.inner.seen.subscribe()
+    }
+
+    /// The head as it was seen in the last seconds, or else read now: to show, never to decide.
+    ///
+    /// # Errors
+    /// As [`State::head`].
+    pub async fn recent(&self, budget: &mut Budget) -> Result<Arc<Head>, StateError> {
+        match self.inner.last_head() {
+            Some(head) => Ok(head),
+            None => self.head(budget).await,
+        }
     }
 
     /// How far the head was seen, for [`Registration::mark`](super::Registration::mark) of the next process.
@@ -113,10 +124,17 @@ impl State {
                 traceparent: call.traceparent,
             };
             let op = OpId::random();
-            self.inner
-                .change("taking the lock", budget, |head, now, _| Ok(head.locked(&ask, attempt(op), now)?))
-                .await?;
-            info!(path = %self.inner.path, identity = ask.identity, lock = ask.id, who = info.who, operation = info.operation, "locked");
+            let mut anew = false;
+            let change = self.inner.change("taking the lock", budget, |head, now, _| {
+                let step = head.locked(&ask, attempt(op), now)?;
+                anew = matches!(step, Step::Change(..)) || head.lock.as_ref().is_some_and(|lock| lock.op == op);
+                Ok(step)
+            });
+            change.await?;
+            let (path, identity, lock) = (&self.inner.path, &ask.identity, &ask.id);
+            if anew {
+                info!(%path, identity, lock, who = info.who, operation = info.operation, "locked");
+            }
             Ok(())
         };
         self.timed("lock", work).await
@@ -185,7 +203,9 @@ impl State {
             if mutant::is("head-deleted") {
                 let _ = self.inner.kv.delete_part(&super::keys::head(&self.inner.path)).await;
             }
-            info!(path = %self.inner.path, identity, version, "state deleted; its history stays");
+            if version.is_some() {
+                info!(path = %self.inner.path, identity, version, "state deleted; its history stays");
+            }
             Ok(version)
         };
         self.timed("delete", work).await
@@ -245,7 +265,7 @@ impl State {
     /// Another epoch was seen last, or the head is there.
     pub async fn accept_empty(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
-            let mark = self.seen(epoch)?;
+            let mark = self.mark_of(epoch)?;
             if self.inner.load_raw(budget).await?.0.is_some() {
                 return Err(StateError::NothingToAccept);
             }
@@ -263,7 +283,7 @@ impl State {
     /// Another epoch was seen last, the head is gone, or it is not behind.
     pub async fn accept_restore(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
-            let mark = self.seen(epoch)?;
+            let mark = self.mark_of(epoch)?;
             loop {
                 let (base, _) = self.inner.load_raw(budget).await?;
                 let base = base.ok_or(StateError::HeadLost { epoch })?;
@@ -284,7 +304,7 @@ impl State {
         self.timed("accept_restore", work).await
     }
 
-    fn seen(&self, epoch: Epoch) -> Result<Mark, StateError> {
+    fn mark_of(&self, epoch: Epoch) -> Result<Mark, StateError> {
         let mark = self.inner.mark();
         mark.filter(|mark| mark.epoch == epoch)
             .ok_or(StateError::WrongEpoch { named: epoch, seen: mark.map(|mark| mark.epoch) })

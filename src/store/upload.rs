@@ -102,6 +102,17 @@ impl Upload {
     /// The body is no state or too large, the lock is gone, the upload took too long, or the store is away. Nothing was
     /// stored then.
     pub async fn push(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
+        let pushed = self.push_inner(bytes, budget).await;
+        if let Err(error) = &pushed {
+            let shared = &self.state.inner.shared;
+            let took = shared.clock.boot().saturating_sub(self.began);
+            shared.metrics.operation("write", error.kind(), took);
+            error.log("write", &self.state.inner.path);
+        }
+        pushed
+    }
+
+    async fn push_inner(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
         let Some(intake) = &mut self.intake else { return Ok(()) };
         intake.push(bytes)?;
         if intake.streams() && self.large.is_none() {

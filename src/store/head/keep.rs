@@ -94,18 +94,29 @@ impl Head {
         thinned.or_else(|| free().next()).map(|(_, version)| version.number)
     }
 
-    /// Versions that another took the place of longer than `age` ago.
+    /// When the version at that place stopped being the newest: another took its place, or it was deleted.
+    fn ended(&self, at: usize, version: &Version) -> Option<Timestamp> {
+        let deleted = version.deleted.as_ref().map(|deletion| deletion.at);
+        deleted.or_else(|| self.versions.get(at + 1).map(|next| next.time))
+    }
+
+    /// Versions that ended longer than `age` ago.
     fn outdated(&self, age: Duration, now: Timestamp) -> Vec<u64> {
-        let ended = |at: usize, version: &Version| {
-            let deleted = version.deleted.as_ref().map(|deletion| deletion.at);
-            deleted.or_else(|| self.versions.get(at + 1).map(|next| next.time))
-        };
         let old = |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|past| past > age);
         let candidates = self.versions.iter().enumerate().filter(|(_, version)| !self.protected(version.number));
-        candidates
-            .filter(|(at, version)| ended(*at, version).is_some_and(old))
-            .map(|(_, version)| version.number)
-            .collect()
+        let outdated = candidates.filter(|(at, version)| self.ended(*at, version).is_some_and(old));
+        outdated.map(|(_, version)| version.number).collect()
+    }
+
+    /// When the next thing in this head comes due for the background: trash whose hour is over, a version that gets too
+    /// old. `None`: nothing will.
+    pub(in crate::store) fn due(&self, keep: &Retention) -> Option<Timestamp> {
+        let after = |time: Timestamp, span: Duration| time.checked_add(span).ok();
+        let trash = self.trash.iter().filter_map(|trash| after(trash.since, TRASH_TIME));
+        let too_many = (self.trash.len() > TRASH_MOST).then_some(Timestamp::UNIX_EPOCH);
+        let free = self.versions.iter().enumerate().filter(|(_, version)| !self.protected(version.number));
+        let aged = free.filter_map(|(at, version)| after(self.ended(at, version)?, keep.max_age?));
+        trash.chain(too_many).chain(aged).min()
     }
 
     /// Drops a version: its write is remembered where a repeat may still come, its object goes to the trash.
