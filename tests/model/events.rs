@@ -166,13 +166,14 @@ impl Events {
     async fn set_back(&mut self) {
         self.settle().await;
         let old = self.fleet.world.snapshot();
+        // The head has to move on, whatever the clients left.
+        if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
+            let _ = self.fleet.get(0).state.force_unlock(&lock.id, "x", &mut budget()).await;
+        }
         let (body, last) = (self.client.body(), self.client.body());
         self.client.post(None, &body).await;
         self.client.post(None, &last).await;
         self.settle_warm().await;
-        if self.fleet.world.last_head().is_some_and(|head| head.lock.is_some()) {
-            return self.fleet.world.set_fault_rate(50);
-        }
         self.fleet.world.restore(old);
         sleep(Duration::from_secs(11)).await;
         self.all_refuse("set back", |error| matches!(error, StateError::HeadBehind { .. })).await;
