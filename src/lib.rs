@@ -56,5 +56,6 @@
 
 pub mod cli;
 pub mod crd;
+pub mod registry;
 pub mod store;
 pub mod telemetry;

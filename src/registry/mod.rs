@@ -1,0 +1,99 @@
+//! Which paths are served, and to whom: path to backend, with the hashes of its credentials, its state and its limits.
+//! Filled from a folder (`folder`) or from the cluster. No HTTP, no Kubernetes client.
+
+mod credential;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+
+use crate::store::{State, StatePath};
+pub use credential::{Credential, CredentialHash, Role, WEAK_TOKEN, identity};
+
+/// A resource by namespace and name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ResourceName {
+    /// The namespace.
+    pub namespace: String,
+    /// The name.
+    pub name: String,
+}
+
+impl fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A registered path.
+pub struct Backend {
+    /// The resource that registers it.
+    pub resource: ResourceName,
+    /// The state.
+    pub state: State,
+    /// Who may use it.
+    pub credentials: Vec<Credential>,
+}
+
+impl Backend {
+    /// The path.
+    #[must_use]
+    pub fn path(&self) -> &StatePath {
+        self.state.path()
+    }
+}
+
+/// All registered paths, replaced as a whole or one by one while requests look them up.
+#[derive(Default)]
+pub struct Registry {
+    backends: ArcSwap<HashMap<StatePath, Arc<Backend>>>,
+    loaded: AtomicBool,
+}
+
+impl Registry {
+    /// The backend of a path.
+    #[must_use]
+    pub fn get(&self, path: &StatePath) -> Option<Arc<Backend>> {
+        self.backends.load().get(path).cloned()
+    }
+
+    /// All backends, by path.
+    #[must_use]
+    pub fn all(&self) -> Vec<Arc<Backend>> {
+        let mut all: Vec<_> = self.backends.load().values().cloned().collect();
+        all.sort_by(|a, b| a.path().cmp(b.path()));
+        all
+    }
+
+    /// Whether what should be registered is known. Before that nobody is told that a path is not.
+    #[must_use]
+    pub fn is_loaded(&self) -> bool {
+        self.loaded.load(Ordering::Acquire)
+    }
+
+    /// Sets the backend of its path, or takes it away.
+    pub fn set(&self, path: &StatePath, backend: Option<Arc<Backend>>) {
+        self.backends.rcu(|all| {
+            let mut all = HashMap::clone(all);
+            match &backend {
+                Some(backend) => all.insert(path.clone(), backend.clone()),
+                None => all.remove(path),
+            };
+            all
+        });
+    }
+
+    /// Replaces all backends at once.
+    pub fn replace(&self, backends: impl IntoIterator<Item = Arc<Backend>>) {
+        let all = backends.into_iter().map(|backend| (backend.path().clone(), backend)).collect();
+        self.backends.store(Arc::new(all));
+        self.loaded.store(true, Ordering::Release);
+    }
+}
