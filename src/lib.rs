@@ -56,6 +56,7 @@
 
 pub mod cli;
 pub mod crd;
+pub mod http;
 pub mod registry;
 pub mod store;
 pub mod telemetry;

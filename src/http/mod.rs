@@ -1,0 +1,22 @@
+//! The HTTP backend: the OpenTofu `http` protocol for registered paths, and the admin listener. Knows neither the
+//! controller nor a Kubernetes client.
+
+mod admin;
+mod auth;
+mod body;
+mod delete;
+mod lock;
+mod read;
+mod reply;
+mod router;
+mod server;
+mod target;
+mod throttle;
+mod tls;
+mod write;
+
+pub use admin::{Gates, admin_router};
+pub use router::{App, HttpOptions, router};
+pub use server::{ServeError, ServerOptions, serve};
+pub use throttle::Rate;
+pub use tls::{TlsError, TlsFiles};

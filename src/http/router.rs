@@ -1,0 +1,144 @@
+//! The router of the protocol: one function, every layer in one place. Path and method first, then who calls, then the
+//! rate, then the verb.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    num::NonZeroU32,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{ConnectInfo, Request, State},
+    http::{Response, StatusCode, header},
+};
+use tracing::{Instrument as _, debug, info_span};
+
+use super::{
+    auth::{Caller, authenticate},
+    delete, lock, read,
+    reply::Reply,
+    target::{BadTarget, Verb, target},
+    throttle::{Logins, Rate, Throttle},
+    write,
+};
+use crate::{
+    crd::StatePath,
+    registry::{Credential, CredentialHash, Registry, Role},
+    store::Budget,
+    telemetry::HttpMetrics,
+};
+
+/// What the HTTP side may be told otherwise.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    /// How long one request may wait for the store.
+    pub budget: Duration,
+    /// Requests for one state, where they are to be limited.
+    pub requests: Option<Rate>,
+    /// Failed logins of one peer for one path.
+    pub failed_logins: Rate,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        let one = NonZeroU32::MIN;
+        let failed_logins = Rate { per_second: one, burst: one.saturating_add(19) };
+        Self { budget: Duration::from_secs(25), requests: None, failed_logins }
+    }
+}
+
+/// What all requests share.
+pub struct App {
+    pub(super) registry: Arc<Registry>,
+    pub(super) logins: Logins,
+    /// Stands in for the credentials of a path that is not registered.
+    pub(super) nobody: Vec<Credential>,
+    requests: Option<Throttle<StatePath>>,
+    options: HttpOptions,
+    metrics: HttpMetrics,
+}
+
+impl App {
+    /// The state of a router.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, options: HttpOptions, metrics: HttpMetrics) -> Arc<Self> {
+        let nobody = Credential {
+            identity: String::new(),
+            role: Role::ReadOnly,
+            hash: CredentialHash::of(&rand::random::<u128>().to_string()),
+        };
+        Arc::new(Self {
+            registry,
+            logins: Logins::new(options.failed_logins),
+            nobody: vec![nobody],
+            requests: options.requests.map(Throttle::new),
+            options,
+            metrics,
+        })
+    }
+
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(self.options.budget)
+    }
+}
+
+/// The router of the protocol.
+pub fn router(app: Arc<App>) -> Router {
+    // Paths have one to eight segments and methods are not all known to axum: one handler looks at both.
+    Router::new().fallback(handle).with_state(app)
+}
+
+async fn handle(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
+    let began = Instant::now();
+    let (verb, reply) = match target(request.method(), request.uri()) {
+        Ok((path, verb)) => {
+            let span = info_span!("request", verb = verb.as_str(), %path);
+            (verb.as_str(), answer(&app, &path, verb, request).instrument(span).await)
+        }
+        Err(bad) => ("none", bad_target(&bad)),
+    };
+    let status = reply.response.status();
+    app.metrics.request(verb, reply.outcome, status.as_u16(), began.elapsed());
+    debug!(verb, outcome = reply.outcome, status = status.as_u16(), "answered");
+    reply.response
+}
+
+async fn answer(app: &App, path: &StatePath, verb: Verb, request: Request) -> Reply {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+    let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
+    let caller = match authenticate(app, path, request.headers(), peer) {
+        Ok(caller) => caller,
+        Err(reply) => return reply,
+    };
+    if let Some(Err(wait)) = app.requests.as_ref().map(|rate| rate.take(path)) {
+        return Reply::slow_down("too_many_requests", "too many requests for this state; wait, then try again", wait);
+    }
+    dispatch(app, &caller, verb, request).await.unwrap_or_else(|refused| refused)
+}
+
+async fn dispatch(app: &App, caller: &Caller, verb: Verb, request: Request) -> Result<Reply, Reply> {
+    let (parts, body) = request.into_parts();
+    match verb {
+        Verb::Get => read::get(app, caller).await,
+        Verb::Write => write::post(app, caller, &parts.uri, &parts.headers, body).await,
+        Verb::Delete => delete::delete(app, caller).await,
+        Verb::Lock => lock::lock(app, caller, body).await,
+        Verb::Unlock => lock::unlock(app, caller, body).await,
+    }
+}
+
+fn bad_target(bad: &BadTarget) -> Reply {
+    match bad {
+        BadTarget::Path(error) => {
+            let sentence = format!("this is no state path: {error}");
+            Reply::error(StatusCode::BAD_REQUEST, "bad_path", &sentence)
+        }
+        BadTarget::Method(allowed) => {
+            let sentence = format!("the method is not one of this URL's: {allowed}");
+            Reply::error(StatusCode::METHOD_NOT_ALLOWED, "bad_method", &sentence).with(header::ALLOW, *allowed)
+        }
+    }
+}

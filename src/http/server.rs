@@ -1,0 +1,234 @@
+//! A listener: connections are counted, limited and cut off when nothing moves; a stop lets what is under way finish.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use axum::Router;
+use axum_server::{
+    Handle,
+    accept::{Accept, DefaultAcceptor},
+    tls_rustls::{RustlsAcceptor, RustlsConfig},
+};
+use hyper_util::rt::TokioTimer;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{Instant, Sleep, sleep, timeout},
+};
+
+use super::tls::{TlsError, TlsFiles};
+use crate::telemetry::HttpMetrics;
+
+/// How long a new connection may be silent, and how long a request's head may take.
+const HEAD_TIME: Duration = Duration::from_secs(10);
+/// How long a connection may go without a byte in either direction. Longer than any wait for the store.
+const IDLE_TIME: Duration = Duration::from_secs(60);
+/// How long a connection over the limit waits for a place.
+const PLACE_TIME: Duration = Duration::from_secs(5);
+/// Limits of a request's head.
+const MAX_HEADERS: usize = 64;
+const MAX_HEAD: usize = 32 * 1024;
+/// Requests at a time in one HTTP/2 connection.
+const MAX_STREAMS: u32 = 64;
+
+/// What a listener may be told otherwise.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    /// TLS, where it is wanted.
+    pub tls: Option<TlsFiles>,
+    /// Connections at a time.
+    pub connections: usize,
+    /// How long a stop waits for what is under way.
+    pub drain: Duration,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { tls: None, connections: 4_096, drain: Duration::from_secs(60) }
+    }
+}
+
+/// Why a listener ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// No TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The socket.
+    #[error("the listener failed: {0}")]
+    Listen(#[from] io::Error),
+}
+
+/// Serves until `stop` changes or its sender is gone; then takes no new connections and waits for the old ones.
+///
+/// # Errors
+/// The certificates cannot be used, or the socket fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    options: ServerOptions,
+    metrics: &HttpMetrics,
+    stop: watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    listener.set_nonblocking(true)?;
+    let (handle, drain) = (Handle::new(), options.drain);
+    let stopper = {
+        let (handle, mut stop) = (handle.clone(), stop.clone());
+        tokio::spawn(async move {
+            let _ = stop.changed().await;
+            handle.graceful_shutdown(Some(drain));
+        })
+    };
+    let places = Places { free: Arc::new(Semaphore::new(options.connections)), open: metrics.connections() };
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    let mut server = axum_server::from_tcp(listener)?.handle(handle);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_headers(MAX_HEADERS)
+        .max_buf_size(MAX_HEAD)
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
+        .max_concurrent_streams(MAX_STREAMS)
+        .keep_alive_interval(IDLE_TIME / 3)
+        .keep_alive_timeout(IDLE_TIME / 3);
+    match options.tls {
+        None => server.acceptor(Guard { inner: DefaultAcceptor::new(), places }).serve(service).await?,
+        Some(files) => {
+            let config = RustlsConfig::from_config(Arc::new(files.load()?));
+            let reload = tokio::spawn(files.reload(config.clone(), stop));
+            let inner = RustlsAcceptor::new(config).handshake_timeout(HEAD_TIME);
+            let served = server.acceptor(Guard { inner, places }).serve(service).await;
+            reload.abort();
+            served?;
+        }
+    }
+    stopper.abort();
+    Ok(())
+}
+
+#[derive(Clone)]
+struct Places {
+    free: Arc<Semaphore>,
+    open: Gauge,
+}
+
+/// Lets a connection in when there is a place for it.
+#[derive(Clone)]
+struct Guard<A> {
+    inner: A,
+    places: Places,
+}
+
+impl<A, S> Accept<TcpStream, S> for Guard<A>
+where
+    A: Accept<Guarded, S> + Clone + Send + 'static,
+    A::Future: Send,
+    S: Send + 'static,
+{
+    type Stream = A::Stream;
+    type Service = A::Service;
+    type Future = Pin<Box<dyn Future<Output = io::Result<(Self::Stream, Self::Service)>> + Send>>;
+
+    fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
+        let Self { inner, places } = self.clone();
+        Box::pin(async move {
+            let place = timeout(PLACE_TIME, places.free.acquire_owned()).await;
+            let Ok(Ok(place)) = place else { return Err(io::Error::other("too many connections")) };
+            stream.set_nodelay(true)?;
+            places.open.inc();
+            let place = Place { _permit: place, open: places.open };
+            inner.accept(Guarded { stream, idle: Box::pin(sleep(HEAD_TIME)), _place: place }, service).await
+        })
+    }
+}
+
+struct Place {
+    _permit: OwnedSemaphorePermit,
+    open: Gauge,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.open.dec();
+    }
+}
+
+/// A connection that ends when nothing moved for too long.
+struct Guarded {
+    stream: TcpStream,
+    idle: Pin<Box<Sleep>>,
+    _place: Place,
+}
+
+impl Guarded {
+    fn moved(&mut self) {
+        self.idle.as_mut().reset(Instant::now() + IDLE_TIME);
+    }
+
+    fn idle<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        ready!(self.idle.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Guarded {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match Pin::new(&mut self.stream).poll_read(cx, buf) {
+            Poll::Pending => self.idle(cx),
+            done => {
+                self.moved();
+                done
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Guarded {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
+            Poll::Pending => self.idle(cx),
+            done => {
+                self.moved();
+                done
+            }
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
+            Poll::Pending => self.idle(cx),
+            done => {
+                self.moved();
+                done
+            }
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

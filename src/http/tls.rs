@@ -1,0 +1,122 @@
+//! TLS: certificates from files, read again when they change; client certificates where asked for.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use axum_server::tls_rustls::RustlsConfig;
+use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use tokio::sync::watch;
+use tracing::{error, info};
+
+/// How often the files are looked at.
+const LOOK: Duration = Duration::from_secs(10);
+
+/// Where the certificates are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// The private key, PEM.
+    pub key: PathBuf,
+    /// Who must have signed a client's certificate, PEM. `None`: clients need none.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// Why TLS cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read, or holds no PEM of its kind.
+    #[error("cannot read {what} from {file}: {fault}")]
+    File {
+        /// What was wanted.
+        what: &'static str,
+        /// The file.
+        file: PathBuf,
+        /// What was found.
+        fault: String,
+    },
+    /// The certificate and key do not go together.
+    #[error("the certificate {file} and its key cannot be used: {fault}")]
+    Pair {
+        /// The certificate.
+        file: PathBuf,
+        /// What was found.
+        fault: String,
+    },
+}
+
+impl TlsFiles {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub fn load(&self) -> Result<ServerConfig, TlsError> {
+        let chain = certificates("the certificate", &self.certificate)?;
+        let key = PrivateKeyDer::from_pem_file(&self.key)
+            .map_err(|error| self.fault("the private key", &self.key, &error))?;
+        let builder = ServerConfig::builder();
+        let builder = match &self.client_ca {
+            None => builder.with_no_client_auth(),
+            Some(file) => {
+                let mut roots = RootCertStore::empty();
+                for root in certificates("the client CA", file)? {
+                    roots.add(root).map_err(|error| self.fault("the client CA", file, &error))?;
+                }
+                let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build();
+                builder.with_client_cert_verifier(verifier.map_err(|error| self.fault("the client CA", file, &error))?)
+            }
+        };
+        let config = builder.with_single_cert(chain, key);
+        let mut config =
+            config.map_err(|error| TlsError::Pair { file: self.certificate.clone(), fault: error.to_string() })?;
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    #[allow(clippy::unused_self)]
+    fn fault(&self, what: &'static str, file: &std::path::Path, error: &dyn std::fmt::Display) -> TlsError {
+        TlsError::File { what, file: file.to_owned(), fault: error.to_string() }
+    }
+
+    /// When the files changed last: a swap of a mounted Secret changes what the links point to.
+    fn changed(&self) -> Vec<Option<SystemTime>> {
+        let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
+        files.into_iter().flatten().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok()).collect()
+    }
+
+    /// Reads the files again whenever they changed, until `stop`. Files that do not go together leave the old ones in
+    /// use.
+    pub(super) async fn reload(self, config: RustlsConfig, mut stop: watch::Receiver<bool>) {
+        let mut before = self.changed();
+        loop {
+            tokio::select! {
+                _ = stop.changed() => return,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            let now = self.changed();
+            if now == before {
+                continue;
+            }
+            before = now;
+            match self.load() {
+                Ok(fresh) => {
+                    config.reload_from_config(Arc::new(fresh));
+                    info!(certificate = %self.certificate.display(), "certificate read again");
+                }
+                Err(error) => error!(%error, "the certificate changed and cannot be used; the old one stays"),
+            }
+        }
+    }
+}
+
+fn certificates(what: &'static str, file: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let fault = |fault: String| TlsError::File { what, file: file.to_owned(), fault };
+    let found: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(file).map_err(|error| fault(error.to_string()))?.collect();
+    let found = found.map_err(|error| fault(error.to_string()))?;
+    if found.is_empty() { Err(fault("it holds no certificate".to_owned())) } else { Ok(found) }
+}
