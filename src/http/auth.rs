@@ -17,7 +17,6 @@ pub(super) struct Caller {
     pub(super) backend: Arc<Backend>,
     pub(super) identity: String,
     pub(super) role: Role,
-    pub(super) hash: CredentialHash,
 }
 
 /// The token of a request: the password of Basic, or Bearer.
@@ -60,7 +59,7 @@ pub(super) fn authenticate(app: &App, path: &StatePath, headers: &HeaderMap, pee
     match (&backend, found) {
         (Some(backend), Some(credential)) => {
             let (identity, role) = (credential.identity.clone(), credential.role);
-            Ok(Caller { backend: backend.clone(), identity, role, hash })
+            Ok(Caller { backend: backend.clone(), identity, role })
         }
         _ => Err(refused(app, path, peer)),
     }
