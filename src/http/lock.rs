@@ -1,6 +1,7 @@
 //! LOCK and UNLOCK.
 
 use axum::body::Body;
+use tracing::Span;
 
 use super::{
     auth::{Caller, may_write},
@@ -8,13 +9,18 @@ use super::{
     reply::Reply,
     router::App,
 };
-use crate::store::{LockCall, MAX_LOCK_INFO};
+use crate::{
+    store::{LockCall, MAX_LOCK_INFO},
+    telemetry,
+};
 
 pub(super) async fn lock(app: &App, caller: &Caller, body: Body) -> Result<Reply, Reply> {
     let mut incoming = Incoming::new(body);
     may_write(caller, true)?;
     let info = incoming.small(MAX_LOCK_INFO, "the LOCK body").await?;
-    let call = LockCall { info: &info, identity: &caller.identity, ..LockCall::default() };
+    // The run's trace begins here; what its client does next joins it.
+    let traceparent = app.traces().then(|| telemetry::traceparent(&Span::current())).flatten();
+    let call = LockCall { info: &info, identity: &caller.identity, traceparent, ..LockCall::default() };
     caller.backend.state.lock(call, &mut app.budget()).await?;
     Ok(Reply::ok())
 }

@@ -14,7 +14,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{Response, StatusCode, header},
 };
-use tracing::{Instrument as _, debug, info_span};
+use tracing::{Instrument as _, Span, debug, info_span};
 
 use super::{
     auth::{Caller, authenticate},
@@ -28,7 +28,7 @@ use crate::{
     crd::StatePath,
     registry::{Credential, CredentialHash, Registry, Role},
     store::Budget,
-    telemetry::HttpMetrics,
+    telemetry::{self, HttpMetrics},
 };
 
 /// What the HTTP side may be told otherwise.
@@ -40,13 +40,15 @@ pub struct HttpOptions {
     pub requests: Option<Rate>,
     /// Failed logins of one peer for one path.
     pub failed_logins: Rate,
+    /// Spans are exported: requests join the trace of their run.
+    pub traces: bool,
 }
 
 impl Default for HttpOptions {
     fn default() -> Self {
         let one = NonZeroU32::MIN;
         let failed_logins = Rate { per_second: one, burst: one.saturating_add(19) };
-        Self { budget: Duration::from_secs(25), requests: None, failed_logins }
+        Self { budget: Duration::from_secs(25), requests: None, failed_logins, traces: false }
     }
 }
 
@@ -80,6 +82,10 @@ impl App {
         })
     }
 
+    pub(super) fn traces(&self) -> bool {
+        self.options.traces
+    }
+
     pub(super) fn budget(&self) -> Budget {
         Budget::new(self.options.budget)
     }
@@ -94,10 +100,7 @@ pub fn router(app: Arc<App>) -> Router {
 async fn handle(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     let began = Instant::now();
     let (verb, reply) = match target(request.method(), request.uri()) {
-        Ok((path, verb)) => {
-            let span = info_span!("request", verb = verb.as_str(), %path);
-            (verb.as_str(), answer(&app, &path, verb, request).instrument(span).await)
-        }
+        Ok((path, verb)) => (verb.as_str(), answer(&app, &path, verb, request).await),
         Err(bad) => ("none", bad_target(&bad)),
     };
     let status = reply.response.status();
@@ -116,7 +119,21 @@ async fn answer(app: &App, path: &StatePath, verb: Verb, request: Request) -> Re
     if let Some(Err(wait)) = app.requests.as_ref().map(|rate| rate.take(path)) {
         return Reply::slow_down("too_many_requests", "too many requests for this state; wait, then try again", wait);
     }
-    dispatch(app, &caller, verb, request).await.unwrap_or_else(|refused| refused)
+    let span = span(app, &caller, verb).await;
+    dispatch(app, &caller, verb, request).instrument(span).await.unwrap_or_else(|refused| refused)
+}
+
+/// The span of a request. While its caller holds the lock it is part of the trace that the lock carries.
+async fn span(app: &App, caller: &Caller, verb: Verb) -> Span {
+    let span = info_span!("request", verb = verb.as_str(), path = %caller.backend.path());
+    if app.options.traces
+        && let Ok(head) = caller.backend.state.recent(&mut app.budget()).await
+        && let Some(lock) = head.lock.as_ref().filter(|lock| lock.identity == caller.identity)
+        && let Some(traceparent) = &lock.traceparent
+    {
+        telemetry::join(&span, traceparent);
+    }
+    span
 }
 
 async fn dispatch(app: &App, caller: &Caller, verb: Verb, request: Request) -> Result<Reply, Reply> {
