@@ -17,6 +17,9 @@ lint: ## formatting and clippy, as CI has them
 test: lint ## everything CI runs
 	cargo test --locked
 
+bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads large")
+	cargo bench --locked --bench store -- $(BENCH)
+
 crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
@@ -38,4 +41,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test crds soak mutants fuzz
+.PHONY: help build fmt lint test bench crds soak mutants fuzz
