@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::{
     budget, engine, lock_info,
-    recorder::{Call, Recorder, Replay},
+    recorder::{Call, Paced, Replay},
     runtime, state, states,
     table::{micros, print, show, spread},
 };
@@ -24,15 +24,24 @@ const WARM_UP: u64 = 40;
 const IN_MEMORY: u64 = 300;
 const ON_DISK: u64 = 60;
 
-/// What one cycle took: LOCK, GET, POST, UNLOCK.
-type Steps = [Duration; 4];
+/// What one cycle took: LOCK, GET, POST, UNLOCK; and the processor's time for all four, of all threads.
+type Steps = [Duration; 5];
 
 pub(crate) fn run() {
     let runtime = runtime();
     let mut rows = vec![
-        ["microseconds, median (min-max of the rounds)", "LOCK", "GET", "POST", "UNLOCK", "all four", "p99 of all"]
-            .map(str::to_owned)
-            .to_vec(),
+        [
+            "microseconds, median (min-max of the rounds)",
+            "LOCK",
+            "GET",
+            "POST",
+            "UNLOCK",
+            "all four",
+            "p99 of all",
+            "processor",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
     ];
     for (name, on_disk, cycles) in [("in memory", false, IN_MEMORY), ("on disk, fsynced", true, ON_DISK)] {
         let bodies: Arc<Vec<Vec<u8>>> =
@@ -65,8 +74,9 @@ fn on_a_store<T>(on_disk: bool, work: impl FnOnce(Arc<dyn Kv>) -> T) -> T {
 }
 
 async fn engine_cycles(kv: Arc<dyn Kv>, bodies: Arc<Vec<Vec<u8>>>, background: bool) -> Vec<Steps> {
+    let kv = Arc::new(Paced::new(kv, false));
     let engine = engine();
-    let state = state(&engine, kv, 20).await;
+    let state = state(&engine, kv.clone(), 20).await;
     let (stop, stopped) = watch::channel(false);
     let worker = tokio::spawn({
         let engine = engine.clone();
@@ -79,6 +89,7 @@ async fn engine_cycles(kv: Arc<dyn Kv>, bodies: Arc<Vec<Vec<u8>>>, background: b
     let client = tokio::spawn(async move {
         let mut taken = Vec::new();
         for (number, body) in (0..).zip(bodies.iter()) {
+            kv.next();
             let steps = cycle(&state, number, body).await;
             if number >= WARM_UP {
                 taken.push(steps);
@@ -97,6 +108,7 @@ async fn engine_cycles(kv: Arc<dyn Kv>, bodies: Arc<Vec<Vec<u8>>>, background: b
 
 pub(crate) async fn cycle(state: &State, number: u64, body: &[u8]) -> Steps {
     let (id, info) = lock_info(number);
+    let used = processor_time();
     let begin = Instant::now();
     let call = tofustate::store::LockCall { info: info.as_bytes(), identity: "owner", ..Default::default() };
     state.lock(call, &mut budget()).await.unwrap();
@@ -110,18 +122,20 @@ pub(crate) async fn cycle(state: &State, number: u64, body: &[u8]) -> Steps {
     state.write(call, body, &mut budget()).await.unwrap();
     let written = Instant::now();
     state.unlock(info.as_bytes(), "owner", &mut budget()).await.unwrap();
-    [locked - begin, read - locked, written - read, written.elapsed()]
+    let unlocked = written.elapsed();
+    [locked - begin, read - locked, written - read, unlocked, processor_time() - used]
 }
 
 /// The calls of each cycle, the background work's left out, and how many puts a cycle has.
 async fn record(bodies: Arc<Vec<Vec<u8>>>) -> (Vec<Vec<Call>>, f64) {
-    let recorder = Arc::new(Recorder::new(Arc::new(EmbeddedKv::in_memory().unwrap())));
-    let state = state(&engine(), recorder.clone(), 20).await;
+    let kv = Arc::new(Paced::new(Arc::new(EmbeddedKv::in_memory().unwrap()), true));
+    let state = state(&engine(), kv.clone(), 20).await;
     let mut calls = Vec::new();
     for (number, body) in (0..).zip(bodies.iter()) {
-        recorder.take();
+        kv.next();
+        kv.take();
         cycle(&state, number, body).await;
-        calls.push(recorder.take());
+        calls.push(kv.take());
         state.maintain().await.unwrap();
     }
     let puts = calls.iter().flatten().filter(|call| matches!(call, Call::Put(..))).count();
@@ -129,14 +143,20 @@ async fn record(bodies: Arc<Vec<Vec<u8>>>) -> (Vec<Vec<Call>>, f64) {
     (calls, each)
 }
 
-async fn bare_cycles(kv: Arc<dyn Kv>, calls: Arc<Vec<Vec<Call>>>) -> Vec<Duration> {
+/// What this process has used of the processors.
+fn processor_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap())
+}
+
+async fn bare_cycles(kv: Arc<dyn Kv>, calls: Arc<Vec<Vec<Call>>>) -> Vec<[Duration; 2]> {
     let client = tokio::spawn(async move {
         let mut replay = Replay::new(kv);
         let mut taken = Vec::new();
         for calls in calls.iter() {
-            let begin = Instant::now();
+            let (used, begin) = (processor_time(), Instant::now());
             replay.run(calls).await;
-            taken.push(begin.elapsed());
+            taken.push([begin.elapsed(), processor_time() - used]);
         }
         taken.split_off(WARM_UP as usize)
     });
@@ -149,18 +169,20 @@ fn row(name: &str, rounds: &[Vec<Steps>]) -> Vec<String> {
         row.push(medians(rounds.iter().map(|cycles| cycles.iter().map(|steps| micros(steps[step])).collect())));
     }
     let all: Vec<Vec<f64>> =
-        rounds.iter().map(|cycles| cycles.iter().map(|steps| micros(steps.iter().sum())).collect()).collect();
+        rounds.iter().map(|cycles| cycles.iter().map(|steps| micros(steps[..4].iter().sum())).collect()).collect();
     row.push(medians(all.iter().cloned()));
     row.push(p99(all));
+    row.push(medians(rounds.iter().map(|cycles| cycles.iter().map(|steps| micros(steps[4])).collect())));
     row
 }
 
-fn bare_row(name: &str, rounds: &[Vec<Duration>]) -> Vec<String> {
-    let all: Vec<Vec<f64>> = rounds.iter().map(|cycles| cycles.iter().map(|time| micros(*time)).collect()).collect();
+fn bare_row(name: &str, rounds: &[Vec<[Duration; 2]>]) -> Vec<String> {
+    let all: Vec<Vec<f64>> = rounds.iter().map(|cycles| cycles.iter().map(|time| micros(time[0])).collect()).collect();
     let mut row = vec![name.to_owned()];
     row.extend(["", "", "", ""].map(str::to_owned));
     row.push(medians(all.iter().cloned()));
     row.push(p99(all));
+    row.push(medians(rounds.iter().map(|cycles| cycles.iter().map(|time| micros(time[1])).collect())));
     row
 }
 

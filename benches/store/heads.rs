@@ -7,7 +7,9 @@ use tofustate::store::{EmbeddedKv, Head};
 use crate::{
     budget,
     cycle::cycle,
-    engine, runtime, state, states,
+    engine,
+    recorder::Paced,
+    runtime, state, states,
     table::{micros, print, show, spread},
 };
 
@@ -27,11 +29,13 @@ pub(crate) fn run() {
 }
 
 async fn measure(versions: u32) -> Vec<String> {
-    let state = state(&engine(), Arc::new(EmbeddedKv::in_memory().unwrap()), versions).await;
+    let kv = Arc::new(Paced::new(Arc::new(EmbeddedKv::in_memory().unwrap()), false));
+    let state = state(&engine(), kv.clone(), versions).await;
     let mut steps = [const { Vec::new() }; 4];
     let (mut encode, mut parse, mut bytes, mut inline) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let before = u64::from(versions) + 20;
     for number in 0..before + MEASURED {
+        kv.next();
         let body = states::whole(2, number, SIZE);
         let taken = cycle(&state, number, &body).await;
         if number >= before {
