@@ -3,7 +3,6 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tracing::{debug, info};
 
 use super::{
@@ -156,8 +155,8 @@ impl Inner {
     ) -> Result<Vec<(u64, Sha256Sum, ObjectRef)>, StateError> {
         let mut moved = Vec::new();
         for version in versions {
-            let Body::Inline(text) = &version.body else { continue };
-            let bytes = BASE64.decode(text).map_err(|_| StateError::DamagedVersion {
+            let Body::Inline(inline) = &version.body else { continue };
+            let bytes = inline.bytes().ok_or_else(|| StateError::DamagedVersion {
                 version: version.number,
                 fault: "its inline bytes are no base64".to_owned(),
             })?;

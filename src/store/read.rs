@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
@@ -59,8 +58,8 @@ impl State {
             };
             let Some(version) = version.cloned() else { return Ok(None) };
             let (input, rest) = match &version.body {
-                Body::Inline(text) => {
-                    let bytes = BASE64.decode(text).map_err(|_| damaged(&version, "its inline bytes are no base64"))?;
+                Body::Inline(inline) => {
+                    let bytes = inline.bytes().ok_or_else(|| damaged(&version, "its inline bytes are no base64"))?;
                     (Bytes::from(bytes), None)
                 }
                 Body::Object(object) => match self.inner.get_part(object, 0, budget).await {

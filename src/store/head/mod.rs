@@ -2,6 +2,7 @@
 //! and writes is in `codec`, how it may change in `lock`, `write`, `keep` and `life`: pure functions, no store, no clock.
 
 mod codec;
+mod inline;
 mod keep;
 mod life;
 mod lock;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use codec::{FORMAT, HeadError, MAX_HEAD};
+pub use inline::Inline;
 pub(in crate::store) use keep::SWEEP_AGE;
 pub use keep::{InlineLimits, Retention, TRASH_MOST};
 pub use lock::{LockRequest, Unlock};
@@ -201,8 +203,8 @@ pub enum Encoding {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Body {
-    /// In the head, base64.
-    Inline(String),
+    /// In the head.
+    Inline(Inline),
     /// In an object of its own.
     Object(ObjectRef),
 }
