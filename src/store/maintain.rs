@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tracing::{debug, info};
 
 use super::{
-    Budget, KvError, Sha256Sum, State, StateError,
+    Budget, Head, KvError, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
     head::{Body, ObjectRef, SWEEP_AGE, Step, Version},
@@ -33,13 +33,14 @@ impl State {
             self.move_out(&older, budget).await?;
         }
         let keep = inner.settings.load().retention.clone();
-        let dropped =
-            inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now))).await?;
-        if dropped > 0 {
+        // Mostly a write has seen to it already: then nothing has to be read again.
+        if matches!(head.retained(&keep, inner.kv.now()), Step::Change(..)) {
+            let change = inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now)));
+            let dropped = change.await?;
             inner.shared.metrics.removed("version", dropped);
             info!(path = %inner.path, dropped, "older versions dropped by the retention");
         }
-        self.empty_trash(budget).await
+        self.empty_trash(&head, budget).await
     }
 
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
@@ -61,9 +62,10 @@ impl State {
         named.map(drop)
     }
 
-    async fn empty_trash(&self, budget: &mut Budget) -> Result<(), StateError> {
+    /// Deletes what was due in `head`: what is in the trash once is named by no later head.
+    async fn empty_trash(&self, head: &Head, budget: &mut Budget) -> Result<(), StateError> {
         let inner = &self.inner;
-        let due = inner.load(budget).await?.head.due_trash(inner.kv.now());
+        let due = head.due_trash(inner.kv.now());
         if due.is_empty() {
             return Ok(());
         }
