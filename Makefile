@@ -24,8 +24,9 @@ crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
 
-soak: ## the long runs: over 100,000 calls of the model, with faults
+soak: ## the long runs: over 100,000 calls of the model, with faults; 500 kills of a process at work
 	MODEL_CALLS=$${MODEL_CALLS:-150000} cargo test --release --locked --test model -- --nocapture
+	KILL_ROUNDS=$${KILL_ROUNDS:-500} cargo test --release --locked --test kill -- --nocapture
 
 mutants: ## switch on each seeded bug: the model has to go red
 	tests/mutants.sh
