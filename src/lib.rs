@@ -3,5 +3,6 @@
 
 pub mod cli;
 pub mod crd;
+pub mod redacted;
 pub mod store;
 pub mod telemetry;

@@ -12,6 +12,7 @@ use super::{
     head::{Lock, LockRequest, Step, Unlock},
     mutant,
 };
+use crate::redacted::Redacted;
 
 /// One state. Cloning shares it.
 #[derive(Clone)]
@@ -27,7 +28,7 @@ pub struct LockCall<'a> {
     /// Whose credential asks.
     pub identity: &'a str,
     /// A salted hash of that credential.
-    pub credential: Option<String>,
+    pub credential: Option<Redacted<String>>,
     /// The trace of the run.
     pub traceparent: Option<String>,
 }

@@ -21,10 +21,11 @@ pub use step::{Refusal, Step};
 pub use write::{Anomaly, NewBody, WriteDone, WriteRequest};
 
 use super::{Epoch, OpId, Sha256Sum};
+use crate::redacted::Redacted;
 
 /// How many released locks are remembered.
 pub const RELEASED_KEPT: usize = 16;
-/// How many thinned writes of one lock are remembered.
+/// How many thinned writes are remembered, of all locks together.
 pub const THINNED_KEPT: usize = 2_048;
 
 /// Everything that decides what may happen to a state. Changed only by compare-and-swap on its entry, never deleted.
@@ -93,7 +94,7 @@ pub struct Lock {
     pub identity: String,
     /// A salted hash of that credential, so that a rotated one may finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
+    pub credential: Option<Redacted<String>>,
     /// When it was granted, by the store's clock.
     pub since: Timestamp,
     /// When its holder last wrote.
@@ -197,8 +198,8 @@ pub enum Encoding {
     Zstd,
 }
 
-/// Where the stored bytes of a version are.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Where the stored bytes of a version are. `Debug` shows none of them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Body {
     /// In the head, base64.
@@ -295,11 +296,8 @@ impl Head {
     /// Stored bytes that stand in the head itself.
     #[must_use]
     pub fn inline_bytes(&self) -> u64 {
-        self.versions
-            .iter()
-            .filter(|version| matches!(version.body, Body::Inline(_)))
-            .map(|version| version.stored)
-            .sum()
+        let inline = self.versions.iter().filter(|version| matches!(version.body, Body::Inline(_)));
+        inline.fold(0, |sum, version| sum.saturating_add(version.stored))
     }
 
     /// This head changed: one revision on.
@@ -321,6 +319,15 @@ impl Body {
     }
 }
 
+impl std::fmt::Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inline(text) => write!(f, "Inline({} characters)", text.len()),
+            Self::Object(object) => f.debug_tuple("Object").field(object).finish(),
+        }
+    }
+}
+
 impl Owner {
     /// Whether both are the same resource of the same installation, whatever the claim.
     #[must_use]
@@ -336,3 +343,4 @@ impl std::fmt::Display for Owner {
         write!(f, "{namespace}/{name} of instance {instance} (claim {claim}{state})")
     }
 }
+
