@@ -344,3 +344,6 @@ impl std::fmt::Display for Owner {
     }
 }
 
+
+#[cfg(test)]
+mod tests;
