@@ -9,13 +9,13 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tokio::sync::{Notify, watch};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     Budget, KvError, Sha256Sum, State, StateError, StatePath,
     change::Base,
     engine::{Inner, Shared},
-    head::{Body, ObjectRef, SWEEP_AGE, Step, Version},
+    head::{Body, ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version},
     keys, mutant, object_name,
 };
 
@@ -177,6 +177,8 @@ impl State {
         }
         loop {
             let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
+            // Whoever claimed the path since has a trash of its own.
+            base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
             let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
@@ -209,10 +211,10 @@ impl Inner {
         let mut moved = Vec::new();
         for version in versions {
             let Body::Inline(text) = &version.body else { continue };
-            let bytes = BASE64.decode(text).map_err(|_| StateError::DamagedVersion {
-                version: version.number,
-                fault: "its inline bytes are no base64".to_owned(),
-            })?;
+            let Ok(bytes) = BASE64.decode(text) else {
+                warn!(path = %self.path, version = version.number, "its inline bytes are no base64: it stays as it is");
+                continue;
+            };
             let name = object_name(version.number);
             let parts = self.put_parts(&name, 0, bytes, budget).await?;
             moved.push((version.number, version.sha256, ObjectRef { name, parts }));
@@ -224,7 +226,10 @@ impl Inner {
     pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<(), StateError> {
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
-        let Step::Change(head, _) = base.head.moved_out(&moved) else { return Ok(()) };
+        let Step::Change(head, _) = base.head.moved_out(&moved) else {
+            // What is left are damaged versions, which stay until the retention drops them.
+            return Err(Refusal::HeadFull { bytes: base.head.encode().len() }.into());
+        };
         match self.replace(base, *head, budget).await {
             Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),
             Err(StateError::Store { error, .. }) => self.retry("moving older versions out", budget, error).await,
