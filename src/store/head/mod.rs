@@ -344,6 +344,5 @@ impl std::fmt::Display for Owner {
     }
 }
 
-
 #[cfg(test)]
 mod tests;
