@@ -21,4 +21,21 @@ crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
 
-.PHONY: help build fmt lint test crds
+soak: ## the long runs: over 100,000 calls of the model, with faults
+	MODEL_CALLS=$${MODEL_CALLS:-150000} cargo test --release --locked --test model -- --nocapture
+
+mutants: ## switch on each seeded bug: the model has to go red
+	tests/mutants.sh
+
+FUZZ_SECONDS ?= 60
+# The pinned stable toolchain does without the sanitizers, which are for unsafe code; coverage is all that is needed.
+fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
+	cargo fuzz --version >/dev/null 2>&1 || cargo install --locked cargo-fuzz
+	set -e; for target in $$(cargo fuzz list); do \
+	  mkdir -p fuzz/corpus/$$target fuzz/seeds/$$target; \
+	  dict=; if [ -f fuzz/$$target.dict ]; then dict=-dict=fuzz/$$target.dict; fi; \
+	  cargo fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
+	done
+
+.PHONY: help build fmt lint test crds soak mutants fuzz

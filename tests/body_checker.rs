@@ -78,6 +78,7 @@ enum Damage {
 fn damage() -> impl Strategy<Value = Damage> {
     let byte = prop_oneof![
         3 => select(b"{}[]\",:\\ \n-+.0123456789eEutfn/".to_vec()),
+        1 => 0..0x21u8,
         1 => any::<u8>(),
     ];
     let at = any::<prop::sample::Index>;
@@ -151,5 +152,11 @@ proptest! {
         hold(body.as_bytes(), &sizes)?;
         hold(format!("{{\"serial\":{body}}}").as_bytes(), &sizes)?;
         hold(format!("{{\"serial\":1,\"resources\":[{body}]}}").as_bytes(), &sizes)?;
+    }
+
+    #[test]
+    fn numbers_are_judged_alike(number in "-?[0-9]{0,3}[0-9eE.+-]{0,5}", sizes in sizes()) {
+        hold(format!("{{\"serial\":{number}}}").as_bytes(), &sizes)?;
+        hold(format!("{{\"serial\":1,\"a\":{number}").as_bytes(), &sizes)?;
     }
 }

@@ -32,15 +32,18 @@ pub(super) struct Base {
     generation: u64,
 }
 
-/// What this process knows of one head.
+/// What this process knows of one head. Little of it lasts: thousands of states are idle at a time.
 pub(super) struct Known {
+    /// The head itself, for as long as it may be the base of a change.
     base: Option<Base>,
     mark: Option<Mark>,
+    /// When something in it comes due that needs background work, by the store's clock.
+    due: Option<Timestamp>,
 }
 
 impl Known {
     pub(super) fn new(mark: Option<Mark>) -> Self {
-        Self { base: None, mark }
+        Self { base: None, mark, due: None }
     }
 }
 
@@ -68,9 +71,17 @@ impl Inner {
         (young && base.generation == self.kv.generation()).then_some(base)
     }
 
-    /// What was known last, however old: for hints only.
+    /// The head as it was seen a moment ago, if it was: for hints only.
     pub(super) fn last_head(&self) -> Option<Arc<Head>> {
         self.known().base.as_ref().map(|base| base.head.clone())
+    }
+
+    /// Lets go of a head that may not be built on any more, and answers whether something in it is due.
+    pub(super) fn look(&self) -> bool {
+        if self.cached().is_none() {
+            self.forget();
+        }
+        self.known().due.is_some_and(|due| due <= self.kv.now())
     }
 
     fn forget(&self) {
@@ -83,16 +94,15 @@ impl Inner {
         if behind(&base.head, known.mark) {
             return;
         }
-        let newer = known.mark != Some(Mark::of(&base.head));
-        known.mark = Some(Mark::of(&base.head));
+        let mark = Some(Mark::of(&base.head));
+        known.mark = mark;
         match &mut known.base {
             Some(old) if old.revision == base.revision && old.known > base.known => {}
             slot => *slot = Some(base.clone()),
         }
+        known.due = base.head.due(&self.settings.load().retention);
         drop(known);
-        if newer {
-            self.heads.send_replace(Some(base.head.clone()));
-        }
+        self.seen.send_if_modified(|seen| std::mem::replace(seen, mark) != mark);
     }
 
     /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.
@@ -158,12 +168,13 @@ impl Inner {
     }
 
     /// Changes the head by `decide`, which sees a head and answers what it should become. It may be asked several
-    /// times; an answer that changes nothing is only taken from a head read after this call began.
+    /// times, and sees the bases of those earlier attempts that may have landed all the same. An answer that changes
+    /// nothing is only taken from a head read after this call began.
     pub(super) async fn change<T: Send>(
         &self,
         doing: &'static str,
         budget: &mut Budget,
-        decide: impl FnMut(&Head, Timestamp) -> Result<Step<T>, StateError> + Send,
+        decide: impl FnMut(&Head, Timestamp, &[Arc<Head>]) -> Result<Step<T>, StateError> + Send,
     ) -> Result<T, StateError> {
         let asked = self.shared.clock.boot();
         let turn = budget.within(self.queue.lock()).await.map_err(|_| StateError::Busy { doing })?;
@@ -177,16 +188,17 @@ impl Inner {
         doing: &'static str,
         asked: Duration,
         budget: &mut Budget,
-        mut decide: impl FnMut(&Head, Timestamp) -> Result<Step<T>, StateError> + Send,
+        mut decide: impl FnMut(&Head, Timestamp, &[Arc<Head>]) -> Result<Step<T>, StateError> + Send,
     ) -> Result<T, StateError> {
         let mut cached = self.cached();
+        let mut maybe = Vec::new();
         loop {
             let (base, fresh) = match cached.take() {
                 Some(base) => (base.clone(), base.known > asked),
                 None => (self.load(budget).await?, true),
             };
             let owned = base.head.owned_by(&self.owner).map_err(StateError::from);
-            let step = owned.and_then(|()| decide(&base.head, self.kv.now()));
+            let step = owned.and_then(|()| decide(&base.head, self.kv.now(), &maybe));
             let (head, done) = match step {
                 Ok(Step::Change(head, done)) => (*head, done),
                 _ if !fresh && !mutant::is("answer-from-cached-head") => continue,
@@ -198,12 +210,15 @@ impl Inner {
                 Err(Swap::NoRoom) => self.make_room(&base, budget).await?,
                 Err(Swap::Wrong(fault)) => return Err(StateError::Internal { doing, fault: fault.to_owned() }),
                 Err(Swap::Full(bytes)) => return Err(Refusal::HeadFull { bytes }.into()),
-                // Another was faster, or an earlier attempt of ours was: the next look tells.
+                // Another was faster, or an earlier attempt of ours: the next look tells.
                 Err(Swap::Store(KvError::CasMismatch)) => {
                     let waited = budget.pause(Some(Duration::from_millis(5))).await;
                     waited.map_err(|_| StateError::Busy { doing })?;
                 }
-                Err(Swap::Store(error)) => self.retry(doing, budget, error).await?,
+                Err(Swap::Store(error)) => {
+                    maybe.push(base.head);
+                    self.retry(doing, budget, error).await?;
+                }
             }
         }
     }

@@ -10,11 +10,11 @@ use tokio::sync::{Semaphore, watch};
 
 use super::{
     BootClock, Clock, Kv, State, StatePath,
-    change::Known,
+    background::Background,
+    change::{Known, Mark},
     head::{InlineLimits, Owner, Retention},
-    maintain::Wakeups,
 };
-use crate::{store::Mark, telemetry::EngineMetrics};
+use crate::telemetry::EngineMetrics;
 
 /// What an engine may be told otherwise. The defaults are what the design says and tests vary.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: EngineMetrics,
     pub(super) uploads: Arc<Semaphore>,
-    pub(super) wakeups: Wakeups,
+    pub(super) background: Background,
 }
 
 impl Engine {
@@ -104,7 +104,7 @@ impl Engine {
     #[must_use]
     pub fn with_clock(options: EngineOptions, metrics: EngineMetrics, clock: Arc<dyn Clock>) -> Self {
         let uploads = Arc::new(Semaphore::new(options.uploads));
-        Self { shared: Arc::new(Shared { options, clock, metrics, uploads, wakeups: Wakeups::new() }) }
+        Self { shared: Arc::new(Shared { options, clock, metrics, uploads, background: Background::default() }) }
     }
 
     /// A state of this engine. Nothing is read or written yet: [`State::register`] does that. Open a path once: two
@@ -112,8 +112,8 @@ impl Engine {
     #[must_use]
     pub fn open(&self, registration: Registration) -> State {
         let Registration { path, kv, owner, mark, settings } = registration;
-        let (heads, _) = watch::channel(None);
-        State::new(Inner {
+        let (seen, _) = watch::channel(mark);
+        let state = State::new(Inner {
             shared: self.shared.clone(),
             path,
             kv,
@@ -122,14 +122,16 @@ impl Engine {
             queue: tokio::sync::Mutex::new(()),
             upload: Arc::new(Semaphore::new(1)),
             known: Mutex::new(Known::new(mark)),
-            heads,
-        })
+            seen,
+        });
+        self.shared.background.adopt(&state.inner);
+        state
     }
 
-    /// Does the background work of all states (retention, moving out, the trash) until `stop` changes or its sender is
-    /// gone; what is under way then is finished.
+    /// Does the background work of all states (retention, moving out, the trash, the sweep) until `stop` changes or its
+    /// sender is gone; what is under way then is finished.
     pub async fn run_background(&self, stop: watch::Receiver<bool>) {
-        super::maintain::run(&self.shared, stop).await;
+        super::background::run(&self.shared, stop).await;
     }
 }
 
@@ -146,5 +148,5 @@ pub(super) struct Inner {
     pub(super) upload: Arc<Semaphore>,
     pub(super) known: Mutex<Known>,
     /// Tells of each newer head.
-    pub(super) heads: watch::Sender<Option<Arc<super::Head>>>,
+    pub(super) seen: watch::Sender<Option<Mark>>,
 }

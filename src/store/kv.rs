@@ -76,8 +76,8 @@ pub struct Listed {
 /// Why a call on the store did not succeed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum KvError {
-    /// The condition of a put did not hold. Nothing was written by this attempt; an earlier attempt of the same put
-    /// whose answer was lost may have been.
+    /// The condition of a put did not hold, and nothing was written by this call: an implementation that tried several
+    /// times answers [`KvError::Other`] where an earlier try of the same call may have been the one.
     #[error("the entry changed since it was read")]
     CasMismatch,
     /// The store takes no entry this large. Nothing was written.

@@ -1,20 +1,15 @@
-//! Background work on a state: older versions move out of the head, retention, the trash, the sweep of parts that no
-//! head names.
+//! Work on a state that no client waits for: older versions move out of the head, retention, the trash, the sweep of
+//! parts that no head names. When it is done is in `background`.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::{Arc, Mutex, Weak},
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use tokio::sync::{Notify, watch};
 use tracing::{debug, info, warn};
 
 use super::{
-    Budget, KvError, Sha256Sum, State, StateError, StatePath,
+    Budget, KvError, Sha256Sum, State, StateError,
     change::Base,
-    engine::{Inner, Shared},
+    engine::Inner,
     head::{Body, ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version},
     keys, mutant, object_name,
 };
@@ -22,55 +17,7 @@ use super::{
 /// What background work may wait for the store.
 const BUDGET: Duration = Duration::from_secs(25);
 
-/// States that have background work to do.
-pub(super) struct Wakeups {
-    waiting: Mutex<(Vec<Weak<Inner>>, HashSet<StatePath>)>,
-    more: Notify,
-}
-
-impl Wakeups {
-    pub(super) fn new() -> Self {
-        Self { waiting: Mutex::new((Vec::new(), HashSet::new())), more: Notify::new() }
-    }
-
-    fn add(&self, state: &Arc<Inner>) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if waiting.1.insert(state.path.clone()) {
-            waiting.0.push(Arc::downgrade(state));
-            self.more.notify_one();
-        }
-    }
-
-    fn take(&self) -> Vec<State> {
-        let mut waiting = self.waiting.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        waiting.1.clear();
-        waiting.0.drain(..).filter_map(|state| state.upgrade()).map(|inner| State { inner }).collect()
-    }
-}
-
-/// Works on what was woken until `stop` changes; what is under way then is finished.
-pub(super) async fn run(shared: &Shared, mut stop: watch::Receiver<bool>) {
-    loop {
-        for state in shared.wakeups.take() {
-            // A fault was logged; the next write, or the next sweep, tries again.
-            let _ = state.maintain().await;
-            if stop.has_changed().unwrap_or(true) {
-                return;
-            }
-        }
-        tokio::select! {
-            () = shared.wakeups.more.notified() => {}
-            _ = stop.changed() => return,
-        }
-    }
-}
-
 impl State {
-    /// Asks for [`State::maintain`] in the background.
-    pub(super) fn wake(&self) {
-        self.inner.shared.wakeups.add(&self.inner);
-    }
-
     /// Moves older versions out of the head, applies the retention, deletes trash whose hour is over.
     ///
     /// # Errors
@@ -87,7 +34,8 @@ impl State {
             self.move_out(&older, budget).await?;
         }
         let keep = inner.settings.load().retention.clone();
-        let dropped = inner.change("applying the retention", budget, |head, now| Ok(head.retained(&keep, now))).await?;
+        let dropped =
+            inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now))).await?;
         if dropped > 0 {
             inner.shared.metrics.removed("version", dropped);
             info!(path = %inner.path, dropped, "older versions dropped by the retention");
@@ -98,7 +46,7 @@ impl State {
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
         let moved = self.inner.put_versions(older, budget).await?;
         let mut sent = false;
-        let named = self.inner.change("moving older versions out", budget, |head, _| {
+        let named = self.inner.change("moving older versions out", budget, |head, _, _| {
             let step = head.moved_out(&moved);
             sent |= matches!(step, Step::Change(..));
             Ok(step)
@@ -123,7 +71,7 @@ impl State {
         for object in &due {
             inner.delete_object(object, budget).await?;
         }
-        inner.change("emptying the trash", budget, |head, _| Ok(head.emptied(&due))).await?;
+        inner.change("emptying the trash", budget, |head, _, _| Ok(head.emptied(&due))).await?;
         debug!(path = %inner.path, objects = due.len(), "trash emptied");
         Ok(())
     }
@@ -141,7 +89,7 @@ impl State {
         let found = self.old_objects(budget).await?;
         // The head is read after the list: what it names by then is no candidate, and what an upload means to name
         // later is in the trash for it to see.
-        let swept = self.inner.change("sweeping", budget, |head, now| Ok(head.swept(&found, now))).await?;
+        let swept = self.inner.change("sweeping", budget, |head, now, _| Ok(head.swept(&found, now))).await?;
         if !swept.is_empty() {
             self.inner.shared.metrics.removed("swept", swept.len());
             info!(path = %self.inner.path, objects = swept.len(), "parts that no version names were moved to the trash");
@@ -183,7 +131,7 @@ impl State {
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
                 Ok(()) => return Ok(()),
-                Err(StateError::Store { error, .. }) if matches!(error, KvError::CasMismatch) => {}
+                Err(StateError::Store { error: KvError::CasMismatch, .. }) => {}
                 Err(StateError::Store { error, .. }) => self.inner.retry("emptying the trash", budget, error).await?,
                 Err(error) => return Err(error),
             }

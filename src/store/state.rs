@@ -6,13 +6,12 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::{
-    Budget, Epoch, Head, LockInfo, OpId, Settings, StateError, StatePath,
+    Budget, Epoch, Head, LockInfo, OpId, Redacted, Settings, StateError, StatePath,
     change::Mark,
     engine::Inner,
     head::{Lock, LockRequest, Step, Unlock},
     mutant,
 };
-use crate::redacted::Redacted;
 
 /// One state. Cloning shares it.
 #[derive(Clone)]
@@ -50,10 +49,21 @@ impl State {
         self.wake();
     }
 
-    /// Each newer head that this process sees, its own changes at once. `None` before the first.
+    /// Tells of each newer head that this process sees, its own changes at once. The head itself is [`State::recent`].
     #[must_use]
-    pub fn heads(&self) -> watch::Receiver<Option<Arc<Head>>> {
-        self.inner.heads.subscribe()
+    pub fn seen(&self) -> watch::Receiver<Option<Mark>> {
+        self.inner.seen.subscribe()
+    }
+
+    /// The head as it was seen in the last seconds, or else read now: to show, never to decide.
+    ///
+    /// # Errors
+    /// As [`State::head`].
+    pub async fn recent(&self, budget: &mut Budget) -> Result<Arc<Head>, StateError> {
+        match self.inner.last_head() {
+            Some(head) => Ok(head),
+            None => self.head(budget).await,
+        }
     }
 
     /// How far the head was seen, for [`Registration::mark`](super::Registration::mark) of the next process.
@@ -114,8 +124,17 @@ impl State {
                 traceparent: call.traceparent,
             };
             let op = OpId::random();
-            self.inner.change("taking the lock", budget, |head, now| Ok(head.locked(&ask, attempt(op), now)?)).await?;
-            info!(path = %self.inner.path, identity = ask.identity, lock = ask.id, who = info.who, operation = info.operation, "locked");
+            let mut anew = false;
+            let change = self.inner.change("taking the lock", budget, |head, now, _| {
+                let step = head.locked(&ask, attempt(op), now)?;
+                anew = matches!(step, Step::Change(..)) || head.lock.as_ref().is_some_and(|lock| lock.op == op);
+                Ok(step)
+            });
+            change.await?;
+            let (path, identity, lock) = (&self.inner.path, &ask.identity, &ask.id);
+            if anew {
+                info!(%path, identity, lock, who = info.who, operation = info.operation, "locked");
+            }
             Ok(())
         };
         self.timed("lock", work).await
@@ -157,20 +176,9 @@ impl State {
 
     async fn release_lock(&self, ask: &Unlock, by: &str, budget: &mut Budget) -> Result<Option<Lock>, StateError> {
         let op = OpId::random();
-        let mut tried: Option<String> = None;
-        let change = self.inner.change("releasing the lock", budget, |head, now| {
-            // An attempt of ours was on its way to release this lock. Where it is held no more, that is done.
-            if let Some(id) = &tried
-                && head.lock.as_ref().is_none_or(|lock| lock.id != *id)
-            {
-                return Ok(Step::Same(None));
-            }
-            let step = head.unlocked(ask, by, attempt(op), now)?;
-            if matches!(step, Step::Change(..)) {
-                tried = head.lock.as_ref().map(|lock| lock.id.clone());
-            }
-            Ok(step)
-        });
+        let change = self
+            .inner
+            .change("releasing the lock", budget, |head, now, _| Ok(head.unlocked(ask, by, attempt(op), now)?));
         let released = change.await?;
         if let Some(lock) = &released {
             let forced = !matches!(ask, Unlock::ById(_));
@@ -187,19 +195,17 @@ impl State {
     pub async fn delete(&self, identity: &str, budget: &mut Budget) -> Result<Option<u64>, StateError> {
         let work = async {
             let op = OpId::random();
-            let mut tried = None;
-            let change = self.inner.change("deleting the state", budget, |head, now| {
-                let step = head.cleared(tried, identity, attempt(op), now)?;
-                if matches!(step, Step::Change(..)) {
-                    tried = head.current;
-                }
-                Ok(step)
+            let change = self.inner.change("deleting the state", budget, |head, now, maybe| {
+                let tried: Vec<u64> = maybe.iter().filter_map(|base| base.current).collect();
+                Ok(head.cleared(&tried, identity, attempt(op), now)?)
             });
             let version = change.await?;
             if mutant::is("head-deleted") {
                 let _ = self.inner.kv.delete_part(&super::keys::head(&self.inner.path)).await;
             }
-            info!(path = %self.inner.path, identity, version, "state deleted; its history stays");
+            if version.is_some() {
+                info!(path = %self.inner.path, identity, version, "state deleted; its history stays");
+            }
             Ok(version)
         };
         self.timed("delete", work).await
@@ -221,7 +227,7 @@ impl State {
         let work = async {
             let keep = self.inner.settings.load().retention.clone();
             let op = OpId::of_request(&format!("{}\n{request}", self.inner.path));
-            let change = self.inner.change("rolling back", budget, |head, now| {
+            let change = self.inner.change("rolling back", budget, |head, now, _| {
                 Ok(head.rolled_back(target, expected, by, op, &keep, now)?)
             });
             let version = change.await?;
@@ -259,7 +265,7 @@ impl State {
     /// Another epoch was seen last, or the head is there.
     pub async fn accept_empty(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
-            let mark = self.seen(epoch)?;
+            let mark = self.mark_of(epoch)?;
             if self.inner.load_raw(budget).await?.0.is_some() {
                 return Err(StateError::NothingToAccept);
             }
@@ -277,7 +283,7 @@ impl State {
     /// Another epoch was seen last, the head is gone, another's, or not behind.
     pub async fn accept_restore(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
-            let mark = self.seen(epoch)?;
+            let mark = self.mark_of(epoch)?;
             loop {
                 let (base, _) = self.inner.load_raw(budget).await?;
                 let base = base.ok_or(StateError::HeadLost { epoch })?;
@@ -300,7 +306,7 @@ impl State {
         self.timed("accept_restore", work).await
     }
 
-    fn seen(&self, epoch: Epoch) -> Result<Mark, StateError> {
+    fn mark_of(&self, epoch: Epoch) -> Result<Mark, StateError> {
         let mark = self.inner.mark();
         mark.filter(|mark| mark.epoch == epoch)
             .ok_or(StateError::WrongEpoch { named: epoch, seen: mark.map(|mark| mark.epoch) })

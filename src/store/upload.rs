@@ -110,9 +110,15 @@ impl Upload {
         }
         let fault = "it was to go on after a push that was given up half-way".to_owned();
         self.failed = Some(StateError::Internal { doing: "taking a state", fault });
-        let done = self.push_inner(bytes, budget).await;
-        self.failed = done.as_ref().err().cloned();
-        done
+        let pushed = self.push_inner(bytes, budget).await;
+        self.failed = pushed.as_ref().err().cloned();
+        if let Err(error) = &pushed {
+            let shared = &self.state.inner.shared;
+            let took = shared.clock.boot().saturating_sub(self.began);
+            shared.metrics.operation("write", error.kind(), took);
+            error.log("write", &self.state.inner.path);
+        }
+        pushed
     }
 
     async fn push_inner(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
@@ -215,16 +221,14 @@ impl Upload {
         let (op, shared) = (self.op, &state.inner.shared);
         let (began, most) = (self.began, shared.options.upload_time);
         let swap_sent = &mut self.swap_sent;
-        let done = state.inner.change("writing the state", budget, |head, now| {
+        let done = state.inner.change("writing the state", budget, |head, now, maybe| {
             // After the head was read: whatever the sweep did since is in it, or makes the swap fail.
             if shared.clock.boot().saturating_sub(began) > most {
                 return Err(StateError::UploadTooSlow);
             }
+            ask.tried = maybe.iter().map(|base| base.next).collect();
             let step = head.written(&ask, attempt(op), &settings.retention, now)?;
-            if matches!(step, Step::Change(..)) {
-                *swap_sent = true;
-                ask.tried.push(head.next);
-            }
+            *swap_sent |= matches!(step, Step::Change(..));
             Ok(step)
         });
         match (done.await, self.refused.take()) {

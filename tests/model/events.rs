@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The kinds of events that a run must have seen, each.
-pub const KINDS: &[&str] = &["hours", "slow-upload", "set-back", "lost", "take-over", "deleted", "lonely"];
+pub const KINDS: &[&str] = &["hours", "slow-upload", "set-back", "lost", "take-over", "deleted", "lonely", "crowd"];
 
 pub struct Events {
     fleet: Arc<Fleet>,
@@ -32,7 +32,7 @@ impl Events {
     }
 
     pub async fn next(&mut self) {
-        match self.fleet.world.below(16) {
+        match self.fleet.world.below(17) {
             0..=2 => self.hours().await,
             3..=5 => self.slow_upload(),
             6 => self.set_back().await,
@@ -40,6 +40,7 @@ impl Events {
             8..=9 => self.take_over().await,
             10 => self.deleted().await,
             11..=13 => self.lonely().await,
+            14..=15 => self.crowd().await,
             _ => {}
         }
     }
@@ -66,7 +67,7 @@ impl Events {
         let (world, replica) = (self.fleet.world.clone(), self.fleet.any());
         let noise: String = (0..6_000).map(|_| format!("{:x}", world.below(u64::MAX))).collect();
         let body = format!(r#"{{"version":4,"serial":1,"lineage":"slow","noise":"{noise}"}}"#);
-        let mut client = Client::new(self.fleet.clone(), "slow".to_owned());
+        let client = Client::new(self.fleet.clone(), "slow".to_owned());
         self.slow.spawn(async move {
             let sum = Sha256Sum::of(body.as_bytes());
             client.allow(sum, None);
@@ -86,7 +87,6 @@ impl Events {
                 _ => 0,
             };
             client.judge_write(&replica, since, done, sum, None);
-            client.calls += 1;
         });
         self.saw("slow-upload");
     }
@@ -101,6 +101,23 @@ impl Events {
         }
         self.fleet.world.set_fault_rate(50);
         self.saw("lonely");
+    }
+
+    /// Many write at once without a lock, and many answers are lost.
+    async fn crowd(&mut self) {
+        if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
+            let replica = self.fleet.any();
+            alive(&replica, replica.state.force_unlock(&lock.id, "x", &mut budget())).await;
+        }
+        self.fleet.world.set_fault_rate(200);
+        let mut crowd = JoinSet::new();
+        for at in 0..8 {
+            let mut client = Client::new(self.fleet.clone(), format!("crowd{at}-{}", self.fleet.world.moment()));
+            crowd.spawn(async move { client.hurry().await });
+        }
+        crowd.join_all().await;
+        self.fleet.world.set_fault_rate(50);
+        self.saw("crowd");
     }
 
     /// Every verb of a warm engine must say the same of a head that is gone or behind: never an answer, never a change.
@@ -149,13 +166,14 @@ impl Events {
     async fn set_back(&mut self) {
         self.settle().await;
         let old = self.fleet.world.snapshot();
+        // The head has to move on, whatever the clients left.
+        if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
+            let _ = self.fleet.get(0).state.force_unlock(&lock.id, "x", &mut budget()).await;
+        }
         let (body, last) = (self.client.body(), self.client.body());
         self.client.post(None, &body).await;
         self.client.post(None, &last).await;
         self.settle_warm().await;
-        if self.fleet.world.last_head().is_some_and(|head| head.lock.is_some()) {
-            return self.fleet.world.set_fault_rate(50);
-        }
         self.fleet.world.restore(old);
         sleep(Duration::from_secs(11)).await;
         self.all_refuse("set back", |error| matches!(error, StateError::HeadBehind { .. })).await;

@@ -30,8 +30,9 @@ pub struct Oracle {
     pub allowed: HashMap<Sha256Sum, u32>,
     written: HashMap<Sha256Sum, u32>,
     released: VecDeque<String>,
-    /// When each object was last named by a head.
-    named: HashMap<String, Timestamp>,
+    /// Since when each object that a head named is on its way out.
+    trashed: HashMap<String, Timestamp>,
+    named: HashSet<String>,
 }
 
 impl Oracle {
@@ -43,6 +44,7 @@ impl Oracle {
     pub fn restored(&mut self, head: Option<Arc<Head>>) {
         self.released.clear();
         self.named.clear();
+        self.trashed.clear();
         if let Some(head) = head {
             self.released.extend(head.released.iter().map(|released| released.id.clone()));
             self.log.push(Landed { head });
@@ -65,9 +67,7 @@ impl Oracle {
                 self.lock(before, &after);
                 self.versions(before, &after);
                 self.trash(before, &after, now, entries);
-                for object in objects(before) {
-                    self.named.insert(object.name, now);
-                }
+                self.named.extend(objects(before).into_iter().map(|object| object.name));
             }
         }
         for object in objects(&after) {
@@ -138,10 +138,10 @@ impl Oracle {
                 *count += 1;
                 let (count, allowed) = (*count, self.allowed.get(&version.sha256).copied().unwrap_or(0));
                 if count > allowed {
-                    self.violation(format!(
-                        "one write landed {count} times, {allowed} allowed (version {})",
-                        version.number
-                    ));
+                    let mut of = self.log.iter().flat_map(|landed| &landed.head.versions);
+                    let first = of.find(|earlier| earlier.sha256 == version.sha256);
+                    let what = format!("{count} times, {allowed} allowed: {version:?}, first as {first:?}");
+                    self.violation(format!("one write landed {what}"));
                 }
             }
         }
@@ -163,6 +163,7 @@ impl Oracle {
         let path = StatePath::parse(PATH).unwrap();
         for trash in after.trash.iter().filter(|trash| !before.trashed(&trash.object.name)) {
             let object = &trash.object;
+            self.trashed.insert(object.name.clone(), trash.since);
             let young = (0..object.parts).filter_map(|index| entries.get(&keys::part(&path, &object.name, index)));
             let young = young.filter(|part| since(part.created, now) < HOUR).count();
             if !before.names(&object.name) && young > 0 {
@@ -177,11 +178,9 @@ impl Oracle {
         if self.log.last().is_some_and(|landed| landed.head.names(object)) {
             self.violation(format!("a part of {object} was deleted while the head names it"));
         }
-        if let Some(last) = self.named.get(object)
-            && since(*last, now) < HOUR
-            && !self.deleting
-        {
-            self.violation(format!("a part of {object} was deleted {:?} after a head named it", since(*last, now)));
+        let out = self.trashed.get(object).map(|then| since(*then, now));
+        if self.named.contains(object) && out.is_none_or(|out| out < HOUR) && !self.deleting {
+            self.violation(format!("a part of {object} was deleted {out:?} after it went to the trash"));
         }
     }
 }

@@ -179,6 +179,7 @@ enum Fate {
     Before,
     AnswerLost,
     Delayed(Duration),
+    Slow(Duration),
     CrashBefore,
     CrashAfter,
 }
@@ -234,7 +235,7 @@ impl SimKv {
                 world.inner.lock().unwrap().head_outage = Some(Instant::now() + Duration::from_secs(40));
                 Fate::Delayed(Duration::from_secs(35))
             }
-            "slow" => Fate::Fine,
+            "slow" => Fate::Slow(Duration::from_millis(self.world.below(40_000))),
             _ => Fate::AnswerLost,
         }
     }
@@ -279,6 +280,7 @@ impl SimKv {
                 let _ = task(there).await;
                 return self.die().await;
             }
+            Fate::Slow(time) => task(time).await.unwrap(),
             Fate::Fine => task(there).await.unwrap(),
         };
         sleep(back).await;

@@ -90,7 +90,7 @@ impl Facts {
         }
     }
 
-    /// A value directly inside an array of the top level begins.
+    /// A value directly inside one of the top level begins: an element, if that is the array that is counted.
     pub(super) fn element_begins(&mut self) {
         if self.field == Field::Resources
             && let Some(resources) = &mut self.resources

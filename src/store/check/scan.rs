@@ -145,7 +145,7 @@ impl Scanner {
         self.wanted = false;
         if self.nest.depth() == 1 {
             self.wanted = self.facts.value_begins(byte);
-        } else if self.nest.depth() == 2 && !self.nest.in_object() {
+        } else if self.nest.depth() == 2 {
             self.facts.element_begins();
         }
         match state {

@@ -335,3 +335,31 @@ fn a_million_keys_and_elements_are_streamed() {
     let facts = stream("{\"serial\":1,\"resources\":[", &b"{},".repeat(1000), 1000, "{}]}").unwrap();
     assert_eq!(facts.resources, Some(1_000_001));
 }
+
+/// Prints megabytes a second: `cargo test --release --lib check::tests::throughput -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement, worth something in a release build only"]
+fn throughput() {
+    let resource = concat!(
+        "    {\n      \"mode\": \"managed\",\n      \"type\": \"aws_instance\",\n      \"name\": \"node\",\n",
+        "      \"provider\": \"provider[\\\"registry.opentofu.org/hashicorp/aws\\\"]\",\n      \"instances\": [\n        {\n",
+        "          \"index_key\": 17,\n          \"schema_version\": 1,\n          \"attributes\": {\n",
+        "            \"arn\": \"arn:aws:ec2:eu-central-1:123456789012:instance/i-0123456789abcdef0\",\n",
+        "            \"enabled\": true,\n            \"size\": 8,\n            \"password_data\": null,\n",
+        "            \"security_groups\": [\n              \"sg-0a1b2c3d\",\n              \"sg-4e5f6a7b\"\n            ],\n",
+        "            \"policy\": \"{\\\"Version\\\":\\\"2012-10-17\\\",\\\"Statement\\\":[{\\\"Effect\\\":\\\"Allow\\\"}]}\"\n",
+        "          },\n          \"sensitive_attributes\": []\n        }\n      ]\n    }",
+    );
+    let resources = vec![resource; 60_000].join(",\n");
+    let body = format!("{{\n  \"version\": 4,\n  \"serial\": 17,\n  \"resources\": [\n{resources}\n  ]\n}}\n");
+    let dense: String = body.replace("  ", "").replace('\n', "");
+    for (kind, body) in [("indented", body), ("compact", dense)] {
+        let rate = (0..5).map(|_| {
+            let start = std::time::Instant::now();
+            let pieces: Vec<&[u8]> = body.as_bytes().chunks(16 * 1024).collect();
+            assert_eq!(check(&pieces).unwrap().resources, Some(60_000));
+            body.len() as f64 / 1e6 / start.elapsed().as_secs_f64()
+        });
+        println!("{kind}: {:.0} MB/s of {} bytes", rate.fold(0.0, f64::max), body.len());
+    }
+}

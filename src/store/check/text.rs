@@ -24,11 +24,8 @@ impl Text {
             return;
         }
         self.flush();
-        if self.free > 0 {
-            for c in plain.chars().take(self.free) {
-                self.kept.push(c);
-                self.free -= 1;
-            }
+        for c in plain.chars().take(self.free) {
+            self.push(c);
         }
     }
 

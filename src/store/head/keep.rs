@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use jiff::Timestamp;
 
 use super::{Body, Head, MAX_HEAD, ObjectRef, Step, THINNED_KEPT, Thinned, Trash, Version};
-use crate::store::Sha256Sum;
+use crate::store::{Sha256Sum, mutant};
 
 /// How much of the states' bytes may stand in the head itself. In stored bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl Head {
 
     fn protected(&self, number: u64) -> bool {
         let base = self.lock.as_ref().and_then(|lock| lock.base);
-        Some(number) == self.current || (Some(number) == base && !super::super::mutant::is("pre-apply-version-pruned"))
+        Some(number) == self.current || (Some(number) == base && !mutant::is("pre-apply-version-pruned"))
     }
 
     /// The next version to go: the oldest snapshot that a later one of the same lock made worthless, else the oldest.
@@ -94,18 +94,29 @@ impl Head {
         thinned.or_else(|| free().next()).map(|(_, version)| version.number)
     }
 
-    /// Versions that another took the place of longer than `age` ago.
+    /// When the version at that place stopped being the newest: another took its place, or it was deleted.
+    fn ended(&self, at: usize, version: &Version) -> Option<Timestamp> {
+        let deleted = version.deleted.as_ref().map(|deletion| deletion.at);
+        deleted.or_else(|| self.versions.get(at + 1).map(|next| next.time))
+    }
+
+    /// Versions that ended longer than `age` ago.
     fn outdated(&self, age: Duration, now: Timestamp) -> Vec<u64> {
-        let ended = |at: usize, version: &Version| {
-            let deleted = version.deleted.as_ref().map(|deletion| deletion.at);
-            deleted.or_else(|| self.versions.get(at + 1).map(|next| next.time))
-        };
         let old = |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|past| past > age);
         let candidates = self.versions.iter().enumerate().filter(|(_, version)| !self.protected(version.number));
-        candidates
-            .filter(|(at, version)| ended(*at, version).is_some_and(old))
-            .map(|(_, version)| version.number)
-            .collect()
+        let outdated = candidates.filter(|(at, version)| self.ended(*at, version).is_some_and(old));
+        outdated.map(|(_, version)| version.number).collect()
+    }
+
+    /// When the next thing in this head comes due for the background: trash whose hour is over, a version that gets too
+    /// old. `None`: nothing will.
+    pub(in crate::store) fn due(&self, keep: &Retention) -> Option<Timestamp> {
+        let after = |time: Timestamp, span: Duration| time.checked_add(span).ok();
+        let trash = self.trash.iter().filter_map(|trash| after(trash.since, TRASH_TIME));
+        let too_many = (self.trash.len() > TRASH_MOST).then_some(Timestamp::UNIX_EPOCH);
+        let free = self.versions.iter().enumerate().filter(|(_, version)| !self.protected(version.number));
+        let aged = free.filter_map(|(at, version)| after(self.ended(at, version)?, keep.max_age?));
+        trash.chain(too_many).chain(aged).min()
     }
 
     /// Drops a version: its write is remembered where a repeat may still come, its object goes to the trash.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Head, Lock, RELEASED_KEPT, Refusal, Released, Step, Thinned};
-use crate::{redacted::Redacted, store::OpId};
+use crate::store::{OpId, Redacted, mutant};
 
 /// What a LOCK asks for.
 #[derive(Clone, Debug)]
@@ -65,6 +65,9 @@ impl Head {
         op: OpId,
         now: Timestamp,
     ) -> Result<Step<Option<Lock>>, Refusal> {
+        if self.released.iter().any(|released| released.op == op) && !mutant::is("no-operation-id") {
+            return Ok(Step::Same(None));
+        }
         let forced = !matches!(ask, Unlock::ById(_));
         let lock = match (ask, &self.lock) {
             (Unlock::ById(id) | Unlock::Forced(id), Some(lock)) if lock.id == *id => lock,

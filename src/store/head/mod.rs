@@ -20,8 +20,7 @@ pub use lock::{LockRequest, Unlock};
 pub use step::{Refusal, Step};
 pub use write::{Anomaly, NewBody, WriteDone, WriteRequest};
 
-use super::{Epoch, OpId, Sha256Sum};
-use crate::redacted::Redacted;
+use super::{Epoch, OpId, Redacted, Sha256Sum};
 
 /// How many released locks are remembered.
 pub const RELEASED_KEPT: usize = 16;

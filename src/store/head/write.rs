@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Body, Deletion, Encoding, Head, Refusal, Retention, Step, Version};
-use crate::store::{OpId, Sha256Sum, StateFacts};
+use crate::store::{OpId, Sha256Sum, StateFacts, mutant};
 
 /// A write that is whole and checked, and whose parts are stored.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct WriteRequest {
     pub body: Option<NewBody>,
     /// The resource takes writes under a lock only.
     pub lock_required: bool,
-    /// Version numbers that earlier attempts of this operation tried to make.
+    /// Version numbers that earlier attempts of this operation may have made.
     pub tried: Vec<u64>,
 }
 
@@ -140,7 +140,7 @@ impl Head {
     /// Whether this write was done before: by this operation, or as the same bytes under the same lock. `Some(None)`
     /// where the version is gone by now.
     fn repeat_of(&self, ask: &WriteRequest, op: OpId) -> Option<Option<u64>> {
-        let own = self.versions.iter().find(|version| version.op == op && !super::super::mutant::is("no-operation-id"));
+        let own = self.versions.iter().find(|version| version.op == op && !mutant::is("no-operation-id"));
         if let Some(version) = own {
             return Some(Some(version.number));
         }
@@ -184,17 +184,17 @@ impl Head {
 
     /// Clears the current version; everything else stays. Answers the version that was cleared.
     ///
-    /// `tried`: the version that earlier attempts of this operation tried to clear. Where it is current no more, the
+    /// `tried`: versions that earlier attempts of this operation may have cleared. Where one is current no more, the
     /// operation is done, whoever did it.
     pub(in crate::store) fn cleared(
         &self,
-        tried: Option<u64>,
+        tried: &[u64],
         by: &str,
         op: OpId,
         now: Timestamp,
     ) -> Result<Step<Option<u64>>, Refusal> {
-        if tried.is_some() && tried != self.current {
-            return Ok(Step::Same(tried));
+        if let Some(done) = tried.iter().find(|number| Some(**number) != self.current) {
+            return Ok(Step::Same(Some(*done)));
         }
         if let Some(lock) = &self.lock {
             return Err(Refusal::Held(Box::new(lock.clone())));

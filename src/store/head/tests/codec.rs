@@ -128,7 +128,8 @@ fn values_that_cannot_be_are_damage() {
 #[test]
 fn what_contradicts_itself_is_damage() {
     let first = |head: &Value| head["versions"][0]["number"].clone();
-    let cases: [(&str, &dyn Fn(&mut Value)); 11] = [
+    type Alter<'a> = &'a dyn Fn(&mut Value);
+    let cases: [(&str, Alter<'_>); 11] = [
         ("not in order", &|head| head["versions"].as_array_mut().unwrap().reverse()),
         ("not in order", &|head| head["versions"][1]["number"] = first(head)),
         ("next version number was used", &|head| head["next"] = head["current"].clone()),

@@ -171,7 +171,7 @@ impl Story {
 
     fn delete(&mut self) -> Came<Option<u64>> {
         let (op, now) = (self.new_op(), self.now());
-        self.take(self.head.cleared(None, "somebody", op, now))
+        self.take(self.head.cleared(&[], "somebody", op, now))
     }
 
     fn roll_back(&mut self, target: u64, expected: Option<u64>, request: &str) -> Came<u64> {

@@ -234,7 +234,7 @@ fn a_delete_clears_the_current_version_and_nothing_else_8_37() {
     story.run("a", &[1, 2]);
     story.now = 60;
     let before = story.head.clone();
-    let step = story.head.cleared(None, "me", op("d"), story.now());
+    let step = story.head.cleared(&[], "me", op("d"), story.now());
     assert_eq!(story.take(step), Ok((Some(2), true)));
     assert_eq!((story.head.current, story.numbers()), (None, vec![1, 2]));
     let deletion = story.head.version(2).unwrap().deleted.clone().unwrap();
@@ -259,12 +259,12 @@ fn a_delete_whose_answer_was_lost_deletes_nothing_newer() {
     let mut story = Story::new();
     story.post(None, 1);
     story.delete().unwrap();
-    let again = story.head.cleared(Some(1), "me", op("d"), story.now());
+    let again = story.head.cleared(&[1], "me", op("d"), story.now());
     assert_eq!(story.take(again), Ok((Some(1), false)));
     // Also where another wrote, and where another holds the lock by now.
     story.post(None, 2);
     story.lock("b").unwrap();
-    let again = story.head.cleared(Some(1), "me", op("d"), story.now());
+    let again = story.head.cleared(&[1], "me", op("d"), story.now());
     assert_eq!(story.take(again), Ok((Some(1), false)));
     assert_eq!(story.head.current, Some(2));
 }

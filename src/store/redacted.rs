@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// A value whose `Debug` shows nothing of it. It has no `Display`; serialising writes it as it is, for the store.
 ///
 /// ```
-/// use tofustate::redacted::Redacted;
+/// use tofustate::store::Redacted;
 /// let hash = Redacted::from("5e88…".to_owned());
 /// assert_eq!(format!("{hash:?}"), "[redacted]");
 /// assert_eq!(hash.expose(), "5e88…");

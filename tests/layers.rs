@@ -1,0 +1,150 @@
+//! Dependencies point one way: main -> cli -> {controller, http} -> {openbao, registry} -> store -> crd. A file that
+//! names a layer or a package that it may not know turns this red.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::{fs, path::Path};
+
+/// A layer: what of this crate and which of the packages below it may name. `telemetry` is beside the layers: all may
+/// count, and it knows none of them.
+struct Layer {
+    name: &'static str,
+    knows: &'static [&'static str],
+    packages: &'static [&'static str],
+}
+
+/// Packages that belong to some layers only.
+const KEPT_APART: &[&str] = &[
+    "axum",
+    "axum_extra",
+    "axum_server",
+    "hyper",
+    "hyper_util",
+    "tower",
+    "tower_http",
+    "kube",
+    "k8s_openapi",
+    "vaultrs",
+    "rustify",
+    "reqwest",
+    "redb",
+    "clap",
+];
+
+const LAYERS: &[Layer] = &[
+    Layer { name: "crd", knows: &[], packages: &["kube", "k8s_openapi"] },
+    Layer { name: "telemetry", knows: &[], packages: &[] },
+    Layer { name: "store", knows: &["crd", "telemetry"], packages: &["redb"] },
+    Layer { name: "registry", knows: &["crd", "store", "telemetry"], packages: &[] },
+    Layer { name: "openbao", knows: &["crd", "store", "telemetry"], packages: &["vaultrs", "rustify", "reqwest"] },
+    Layer {
+        name: "http",
+        knows: &["crd", "store", "registry", "telemetry"],
+        packages: &["axum", "axum_extra", "axum_server", "hyper", "hyper_util", "tower", "tower_http"],
+    },
+    Layer {
+        name: "controller",
+        knows: &["crd", "store", "registry", "openbao", "telemetry"],
+        packages: &["kube", "k8s_openapi", "tower"],
+    },
+    Layer {
+        name: "cli",
+        knows: &["crd", "store", "registry", "openbao", "http", "controller", "telemetry"],
+        packages: &["clap"],
+    },
+];
+
+/// The name of the crate or module that each path in `line` begins with, as in `use axum::…` or `crate::store::…`.
+fn roots(line: &str) -> Vec<&str> {
+    let code = line.split("//").next().unwrap_or_default();
+    let starts = code.match_indices("::").map(|(at, _)| {
+        let before = &code[..at];
+        let from = before.rfind(|c: char| !c.is_alphanumeric() && c != '_').map_or(0, |at| at + 1);
+        let root = &before[from..];
+        if root == "crate" || root == "tofustate" {
+            let rest = &code[at + 2..];
+            let to = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+            &code[from..at + 2 + to]
+        } else if before[..from].ends_with("::") {
+            ""
+        } else {
+            root
+        }
+    });
+    starts.collect()
+}
+
+/// What a file of `layer` names and may not.
+fn faults(layer: &Layer, text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        for root in roots(line) {
+            let inner = root.strip_prefix("crate::").or_else(|| root.strip_prefix("tofustate::"));
+            let wrong = match inner {
+                // `use crate::{…}` would hide what it names.
+                Some("") => true,
+                Some(module) => {
+                    LAYERS.iter().any(|other| other.name == module)
+                        && module != layer.name
+                        && !layer.knows.contains(&module)
+                }
+                None => KEPT_APART.contains(&root) && !layer.packages.contains(&root),
+            };
+            if wrong {
+                found.push(format!("line {}: {}", number + 1, line.trim()));
+            }
+        }
+    }
+    found
+}
+
+fn visit(path: &Path, seen: &mut Vec<(String, String)>) {
+    if path.is_dir() {
+        for entry in fs::read_dir(path).unwrap() {
+            visit(&entry.unwrap().path(), seen);
+        }
+    } else if path.extension().is_some_and(|extension| extension == "rs") {
+        seen.push((path.display().to_string(), fs::read_to_string(path).unwrap()));
+    }
+}
+
+#[test]
+fn dependencies_point_one_way() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for entry in fs::read_dir(&src).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if name == "lib" || name == "main" {
+            continue;
+        }
+        let layer = LAYERS.iter().find(|layer| layer.name == name);
+        let layer = layer.unwrap_or_else(|| panic!("src/{name} is no layer that this test knows: add it to LAYERS"));
+        let mut files = Vec::new();
+        visit(&path, &mut files);
+        for (file, text) in files {
+            wrong.extend(faults(layer, &text).into_iter().map(|fault| format!("{file}, {fault}")));
+        }
+    }
+    assert!(wrong.is_empty(), "these point against the layers (ARCHITECTURE.md):\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_check_sees_what_it_is_for() {
+    let store = LAYERS.iter().find(|layer| layer.name == "store").unwrap();
+    for bad in [
+        "use axum::Router;",
+        "use crate::http::router;",
+        "use crate::{http, store};",
+        "    let client: kube::Client = todo();",
+        "fn f(x: &crate::openbao::Client) {}",
+        "pub use vaultrs::client::VaultClient;",
+    ] {
+        assert_eq!(faults(store, bad).len(), 1, "{bad}");
+    }
+    for good in
+        ["use crate::crd::StatePath;", "// axum::Router", "use std::kube::x;", "use super::http::x;", "redb::Database"]
+    {
+        assert_eq!(faults(store, good), Vec::<String>::new(), "{good}");
+    }
+}
