@@ -50,6 +50,16 @@ fn a_head_reads_as_it_was_written() {
 }
 
 #[test]
+fn the_fuzzers_seeds_are_heads() {
+    let seeds =
+        [include_str!("../../../../fuzz/seeds/head/new.json"), include_str!("../../../../fuzz/seeds/head/full.json")];
+    for seed in seeds {
+        let head = Head::parse(seed).unwrap();
+        assert_eq!(head.encode(), seed);
+    }
+}
+
+#[test]
 fn another_format_is_left_to_the_release_that_wrote_it() {
     for format in [0, 2, u64::from(u32::MAX), u64::MAX] {
         assert_eq!(altered(|head| head["format"] = json!(format)), HeadError::UnknownFormat(format));
