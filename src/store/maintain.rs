@@ -3,13 +3,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{
     Budget, Head, KvError, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
-    head::{Body, ObjectRef, SWEEP_AGE, Step, Version},
+    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version},
     keys, mutant, object_name,
 };
 
@@ -126,6 +126,8 @@ impl State {
         }
         loop {
             let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
+            // Whoever claimed the path since has a trash of its own.
+            base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
             let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
@@ -158,10 +160,10 @@ impl Inner {
         let mut moved = Vec::new();
         for version in versions {
             let Body::Inline(inline) = &version.body else { continue };
-            let bytes = inline.bytes().ok_or_else(|| StateError::DamagedVersion {
-                version: version.number,
-                fault: "its inline bytes are no base64".to_owned(),
-            })?;
+            let Some(bytes) = inline.bytes() else {
+                warn!(path = %self.path, version = version.number, "its inline bytes are no base64: it stays as it is");
+                continue;
+            };
             let name = object_name(version.number);
             let parts = self.put_parts(&name, 0, bytes, budget).await?;
             moved.push((version.number, version.sha256, ObjectRef { name, parts }));
@@ -173,7 +175,10 @@ impl Inner {
     pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<(), StateError> {
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
-        let Step::Change(head, _) = base.head.moved_out(&moved) else { return Ok(()) };
+        let Step::Change(head, _) = base.head.moved_out(&moved) else {
+            // What is left are damaged versions: the oldest have to go.
+            return Ok(());
+        };
         match self.replace(base, *head, budget).await {
             Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),
             Err(StateError::Store { error, .. }) => self.retry("moving older versions out", budget, error).await,

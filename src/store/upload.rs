@@ -41,6 +41,8 @@ pub struct Upload {
     intake: Option<Intake>,
     object: String,
     parts: u32,
+    /// Why this cannot become a version any more. Set while a push is under way: one that is dropped leaves bytes out.
+    failed: Option<StateError>,
     /// Why this can only be a repeat: then nothing is stored.
     refused: Option<StateError>,
     /// A swap that names our parts may be on its way.
@@ -87,6 +89,7 @@ impl State {
             intake: Some(Intake::new(limit)),
             object: object_name(expected),
             parts: 0,
+            failed: None,
             refused: None,
             swap_sent: false,
             large: None,
@@ -99,9 +102,15 @@ impl Upload {
     ///
     /// # Errors
     /// The body is no state or too large, the lock is gone, the upload took too long, or the store is away. Nothing was
-    /// stored then.
+    /// stored then, and every further call of this upload fails with the same error.
     pub async fn push(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let fault = "it was to go on after a push that was given up half-way".to_owned();
+        self.failed = Some(StateError::Internal { doing: "taking a state", fault });
         let pushed = self.push_inner(bytes, budget).await;
+        self.failed = pushed.as_ref().err().cloned();
         if let Err(error) = &pushed {
             let shared = &self.state.inner.shared;
             let took = shared.clock.boot().saturating_sub(self.began);
@@ -123,8 +132,10 @@ impl Upload {
             if self.refused.is_some() {
                 break;
             }
-            self.state.inner.put_part(&self.object, self.parts, part, budget).await?;
+            // Counted at once: one that fails or is dropped may be stored all the same, and has to be cleaned up.
+            let index = self.parts;
             self.parts += 1;
+            self.state.inner.put_part(&self.object, index, part, budget).await?;
         }
         Ok(())
     }
@@ -140,6 +151,9 @@ impl Upload {
     }
 
     async fn finish_inner(&mut self, budget: &mut Budget) -> Result<WriteDone, StateError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let intake = self.intake.take().ok_or(StateError::Busy { doing: "finishing an upload twice" })?;
         if let Some(announced) = self.length.filter(|length| *length != intake.size()) {
             return Err(StateError::CutShort { found: intake.size(), announced });
