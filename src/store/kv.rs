@@ -1,7 +1,7 @@
 //! The one small trait that every store implements, and its errors. No locks, versions or compression: those live above
 //! it and are written once.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -21,8 +21,8 @@ pub enum Expect {
     At(Revision),
 }
 
-/// What an entry holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What an entry holds. `Debug` shows sizes, no content.
+#[derive(Clone, PartialEq, Eq)]
 pub enum Value {
     /// A head or an owner entry: one JSON text.
     Document(Arc<str>),
@@ -33,8 +33,8 @@ pub enum Value {
     Foreign(String),
 }
 
-/// A piece of one state version: compressed bytes, and what they are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A piece of one state version: compressed bytes, and what they are. `Debug` shows how many.
+#[derive(Clone, PartialEq, Eq)]
 pub struct Part {
     /// What the bytes are said to be; kept beside them.
     pub label: PartLabel,
@@ -100,6 +100,23 @@ pub enum KvError {
     /// Anything else. A put may or may not have happened.
     #[error("the store failed: {0}")]
     Other(String),
+}
+
+impl fmt::Debug for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Document(text) => write!(f, "Document({} bytes)", text.len()),
+            Self::Part(part) => part.fmt(f),
+            Self::Foreign(what) => f.debug_tuple("Foreign").field(what).finish(),
+        }
+    }
+}
+
+impl fmt::Debug for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { label, bytes } = self;
+        f.debug_struct("Part").field("label", label).field("bytes", &bytes.len()).finish()
+    }
 }
 
 impl KvError {

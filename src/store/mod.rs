@@ -20,6 +20,7 @@ pub mod mutant;
 pub mod owners;
 mod parts;
 mod read;
+mod redacted;
 mod state;
 mod upload;
 
@@ -36,5 +37,6 @@ pub use ids::{Epoch, OpId, Sha256Sum, ShortSum, object_name};
 pub use kv::{Entry, Expect, Kv, KvError, Listed, Part, PartLabel, Revision, Value};
 pub use lock_info::{LockInfo, LockInfoError, MAX_LOCK_ID, MAX_LOCK_INFO};
 pub use read::Reader;
+pub use redacted::Redacted;
 pub use state::{LockCall, State};
 pub use upload::{Upload, WriteCall};

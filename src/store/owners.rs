@@ -231,6 +231,9 @@ async fn read(kv: &dyn Kv, key: &str) -> Result<Option<(OwnerEntry, Revision)>, 
     if entry.format != FORMAT {
         return Err(damaged(key, &format!("format {}", entry.format)));
     }
+    if i64::try_from(entry.claim).is_err() {
+        return Err(damaged(key, &"a claim that was never given"));
+    }
     Ok(Some((entry, found.revision)))
 }
 

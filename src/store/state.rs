@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::{
-    Budget, Epoch, Head, LockInfo, OpId, Settings, StateError, StatePath,
+    Budget, Epoch, Head, LockInfo, OpId, Redacted, Settings, StateError, StatePath,
     change::Mark,
     engine::Inner,
     head::{Lock, LockRequest, Step, Unlock},
@@ -27,7 +27,7 @@ pub struct LockCall<'a> {
     /// Whose credential asks.
     pub identity: &'a str,
     /// A salted hash of that credential.
-    pub credential: Option<String>,
+    pub credential: Option<Redacted<String>>,
     /// The trace of the run.
     pub traceparent: Option<String>,
 }
@@ -280,13 +280,15 @@ impl State {
     /// Takes the store as it is, on a person's word: the head that is behind the one of `epoch` that was seen.
     ///
     /// # Errors
-    /// Another epoch was seen last, the head is gone, or it is not behind.
+    /// Another epoch was seen last, the head is gone, another's, or not behind.
     pub async fn accept_restore(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
             let mark = self.mark_of(epoch)?;
             loop {
                 let (base, _) = self.inner.load_raw(budget).await?;
                 let base = base.ok_or(StateError::HeadLost { epoch })?;
+                // Ours, or one that our claim takes over: another's is not ours to accept.
+                base.head.taken_over(&self.inner.owner)?;
                 if base.head.epoch == mark.epoch && base.head.revision >= mark.revision
                     || base.head.supersedes.contains(&mark.epoch)
                 {

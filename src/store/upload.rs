@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
 use super::{
     Budget, OpId, State, StateError,
-    head::{Body, NewBody, ObjectRef, Refusal, Step, WriteDone, WriteRequest},
+    head::{Body, Inline, NewBody, ObjectRef, Refusal, Step, WriteDone, WriteRequest},
     intake,
     intake::{Intake, Taken},
     mutant, object_name,
@@ -42,6 +41,8 @@ pub struct Upload {
     intake: Option<Intake>,
     object: String,
     parts: u32,
+    /// Why this cannot become a version any more. Set while a push is under way: one that is dropped leaves bytes out.
+    failed: Option<StateError>,
     /// Why this can only be a repeat: then nothing is stored.
     refused: Option<StateError>,
     /// A swap that names our parts may be on its way.
@@ -88,6 +89,7 @@ impl State {
             intake: Some(Intake::new(limit)),
             object: object_name(expected),
             parts: 0,
+            failed: None,
             refused: None,
             swap_sent: false,
             large: None,
@@ -100,9 +102,15 @@ impl Upload {
     ///
     /// # Errors
     /// The body is no state or too large, the lock is gone, the upload took too long, or the store is away. Nothing was
-    /// stored then.
+    /// stored then, and every further call of this upload fails with the same error.
     pub async fn push(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
+        if let Some(error) = &self.failed {
+            return Err(error.clone());
+        }
+        let fault = "it was to go on after a push that was given up half-way".to_owned();
+        self.failed = Some(StateError::Internal { doing: "taking a state", fault });
         let pushed = self.push_inner(bytes, budget).await;
+        self.failed = pushed.as_ref().err().cloned();
         if let Err(error) = &pushed {
             let shared = &self.state.inner.shared;
             let took = shared.clock.boot().saturating_sub(self.began);
@@ -124,8 +132,10 @@ impl Upload {
             if self.refused.is_some() {
                 break;
             }
-            self.state.inner.put_part(&self.object, self.parts, part, budget).await?;
+            // Counted at once: one that fails or is dropped may be stored all the same, and has to be cleaned up.
+            let index = self.parts;
             self.parts += 1;
+            self.state.inner.put_part(&self.object, index, part, budget).await?;
         }
         Ok(())
     }
@@ -141,6 +151,9 @@ impl Upload {
     }
 
     async fn finish_inner(&mut self, budget: &mut Budget) -> Result<WriteDone, StateError> {
+        if let Some(error) = self.failed.take() {
+            return Err(error);
+        }
         let intake = self.intake.take().ok_or(StateError::Busy { doing: "finishing an upload twice" })?;
         if let Some(announced) = self.length.filter(|length| *length != intake.size()) {
             return Err(StateError::CutShort { found: intake.size(), announced });
@@ -172,7 +185,11 @@ impl Upload {
         let part = self.state.inner.kv.part_bytes() as u64;
         let stored = u64::from(self.parts) * part + taken.rest.len() as u64;
         if self.parts == 0 && stored <= self.inline_most() {
-            return Ok(Some(NewBody { body: Body::Inline(BASE64.encode(&taken.rest)), stored }));
+            let inline = Inline::new(&taken.rest).map_err(|error| StateError::Internal {
+                doing: "putting the state into its head",
+                fault: error.to_string(),
+            })?;
+            return Ok(Some(NewBody { body: Body::Inline(inline), stored }));
         }
         let parts = if late {
             self.parts + u32::try_from(stored.div_ceil(part)).unwrap_or(u32::MAX)

@@ -1,3 +1,4 @@
 //! What several test binaries use.
 
+pub(crate) mod disk;
 pub(crate) mod kv_conformance;

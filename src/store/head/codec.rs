@@ -68,13 +68,16 @@ impl Head {
 
     /// What must be true of every head.
     pub(in crate::store) fn check(&self) -> Result<(), &'static str> {
+        // The status repeats them, and this is Kubernetes' integer; so none can be counted past its end either.
+        let most = i64::MAX.unsigned_abs();
+        let counters = [self.revision, self.next, self.owner.claim].into_iter().all(|counter| counter <= most);
         let ordered = self.versions.is_sorted_by(|a, b| a.number < b.number);
         let rules = [
             (ordered, "its versions are not in order"),
             (self.versions.last().is_none_or(|last| last.number < self.next), "its next version number was used"),
             (self.versions.first().is_none_or(|first| first.number > 0), "it has a version 0"),
             (self.current.is_none() || self.current().is_some(), "its current version is not among its versions"),
-            (self.revision > 0 && self.next > 0, "a counter is zero"),
+            (counters && self.revision > 0 && self.next > 0, "a counter is out of its range"),
             (!self.names_trash(), "it names an object that it threw away"),
             (
                 self.versions.iter().all(|version| match &version.body {

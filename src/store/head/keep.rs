@@ -20,7 +20,7 @@ pub struct InlineLimits {
 
 impl Default for InlineLimits {
     fn default() -> Self {
-        Self { version: 16 * 1024, kept: 32 * 1024, most: 64 * 1024 }
+        Self { version: 16 * 1024, kept: 0, most: 32 * 1024 }
     }
 }
 
@@ -75,7 +75,7 @@ impl Head {
     }
 
     fn over(&self, keep: &Retention) -> bool {
-        let stored: u64 = self.versions.iter().map(|version| version.stored).sum();
+        let stored = self.versions.iter().fold(0_u64, |sum, version| sum.saturating_add(version.stored));
         self.versions.len() > keep.max_versions.max(1) as usize || keep.max_bytes.is_some_and(|most| stored > most)
     }
 

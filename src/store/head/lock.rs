@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Head, Lock, RELEASED_KEPT, Refusal, Released, Step, Thinned};
-use crate::store::{OpId, mutant};
+use crate::store::{OpId, Redacted, mutant};
 
 /// What a LOCK asks for.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct LockRequest {
     /// Whose credential asks.
     pub identity: String,
     /// A salted hash of that credential.
-    pub credential: Option<String>,
+    pub credential: Option<Redacted<String>>,
     /// The trace of the run.
     pub traceparent: Option<String>,
 }

@@ -2,6 +2,7 @@
 //! and writes is in `codec`, how it may change in `lock`, `write`, `keep` and `life`: pure functions, no store, no clock.
 
 mod codec;
+mod inline;
 mod keep;
 mod life;
 mod lock;
@@ -14,17 +15,18 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use codec::{FORMAT, HeadError, MAX_HEAD};
+pub use inline::Inline;
 pub(in crate::store) use keep::SWEEP_AGE;
 pub use keep::{InlineLimits, Retention, TRASH_MOST};
 pub use lock::{LockRequest, Unlock};
 pub use step::{Refusal, Step};
 pub use write::{Anomaly, NewBody, WriteDone, WriteRequest};
 
-use super::{Epoch, OpId, Sha256Sum};
+use super::{Epoch, OpId, Redacted, Sha256Sum};
 
 /// How many released locks are remembered.
 pub const RELEASED_KEPT: usize = 16;
-/// How many thinned writes of one lock are remembered.
+/// How many thinned writes are remembered, of all locks together.
 pub const THINNED_KEPT: usize = 2_048;
 
 /// Everything that decides what may happen to a state. Changed only by compare-and-swap on its entry, never deleted.
@@ -93,7 +95,7 @@ pub struct Lock {
     pub identity: String,
     /// A salted hash of that credential, so that a rotated one may finish.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub credential: Option<String>,
+    pub credential: Option<Redacted<String>>,
     /// When it was granted, by the store's clock.
     pub since: Timestamp,
     /// When its holder last wrote.
@@ -197,12 +199,12 @@ pub enum Encoding {
     Zstd,
 }
 
-/// Where the stored bytes of a version are.
+/// Where the stored bytes of a version are. `Debug` shows none of them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Body {
-    /// In the head, base64.
-    Inline(String),
+    /// In the head.
+    Inline(Inline),
     /// In an object of its own.
     Object(ObjectRef),
 }
@@ -295,11 +297,8 @@ impl Head {
     /// Stored bytes that stand in the head itself.
     #[must_use]
     pub fn inline_bytes(&self) -> u64 {
-        self.versions
-            .iter()
-            .filter(|version| matches!(version.body, Body::Inline(_)))
-            .map(|version| version.stored)
-            .sum()
+        let inline = self.versions.iter().filter(|version| matches!(version.body, Body::Inline(_)));
+        inline.fold(0, |sum, version| sum.saturating_add(version.stored))
     }
 
     /// This head changed: one revision on.
@@ -336,3 +335,6 @@ impl std::fmt::Display for Owner {
         write!(f, "{namespace}/{name} of instance {instance} (claim {claim}{state})")
     }
 }
+
+#[cfg(test)]
+mod tests;

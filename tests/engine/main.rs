@@ -1,0 +1,17 @@
+//! The engine on the embedded store: bad bodies, bodies byte for byte, damage, owners and epochs, uploads that break off, a
+//! full disk, and that nothing of a state gets into a message or a log. Interleavings and faults of the store are the
+//! model's (`tests/model`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod bad_bodies;
+mod bodies;
+mod damage;
+#[path = "../common/disk.rs"]
+mod disk;
+mod full_disk;
+mod heads;
+mod leaks;
+mod life;
+mod owners;
+mod uploads;
+mod world;
