@@ -1,5 +1,11 @@
 //! The command line: what the subcommands are and what each starts. No work of its own.
 
+mod listen;
+mod show;
+mod standalone;
+mod states;
+mod tasks;
+
 use std::{
     ffi::OsString,
     io::{self, Write},
@@ -7,6 +13,9 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::telemetry::{self, TelemetryError};
 
 /// Registers OpenTofu and Terraform state paths as Kubernetes resources and serves them over the http backend protocol.
 #[derive(Debug, Parser)]
@@ -22,6 +31,10 @@ enum Command {
     ///
     /// To install or update it: tofustate crd | kubectl apply --server-side -f -
     Crd,
+    /// Serve states without a cluster: a folder of manifests is the registry, an embedded database the store.
+    Standalone(Box<standalone::StandaloneArgs>),
+    /// List the states of a running server: who holds which lock.
+    States(states::StatesArgs),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +43,34 @@ enum CliError {
     Yaml(#[from] serde_yaml::ser::Error),
     #[error("cannot write to standard output: {0}")]
     Output(#[from] io::Error),
+    #[error("cannot start the runtime: {0}")]
+    Runtime(io::Error),
+    #[error(transparent)]
+    Telemetry(#[from] TelemetryError),
+    #[error(transparent)]
+    Standalone(#[from] standalone::StandaloneError),
+    #[error(transparent)]
+    States(#[from] states::StatesError),
+}
+
+/// The signals that end the process.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn new() -> io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one, and answers its name.
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 /// Runs the command that `args` (the program's name first) ask for, with its output to `out`.
@@ -56,8 +97,22 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Ex
 fn start(command: Command, out: &mut impl Write) -> Result<(), CliError> {
     match command {
         Command::Crd => out.write_all(crate::crd::yaml()?.as_bytes())?,
+        Command::States(args) => block_on(states::run(args, out))??,
+        Command::Standalone(args) => block_on(async {
+            let telemetry = telemetry::start()?;
+            let stop = Stop::new().map_err(CliError::Runtime)?;
+            Ok::<(), CliError>(standalone::run(*args, &telemetry, stop).await?)
+        })??,
     }
     Ok(out.flush()?)
+}
+
+/// Runs `work` on a runtime of its own. All of TLS here is ring's.
+fn block_on<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    // Another call of this function did it already: that is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CliError::Runtime)?;
+    Ok(runtime.block_on(work))
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ const LAYERS: &[Layer] = &[
     Layer {
         name: "cli",
         knows: &["crd", "store", "registry", "openbao", "http", "controller", "telemetry"],
-        packages: &["clap"],
+        packages: &["clap", "axum", "reqwest"],
     },
 ];
 

@@ -3,7 +3,8 @@
 use std::{io::Write, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
-use serde::Deserialize;
+
+use crate::http::{LockRow, StateRow};
 
 /// How to ask, and how to show it.
 #[derive(Debug, Args)]
@@ -36,33 +37,12 @@ pub(super) enum StatesError {
     Output(#[from] std::io::Error),
 }
 
-/// A state as the admin listener lists it.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Row {
-    path: String,
-    lock: Option<Lock>,
-    serial: Option<u64>,
-    size: Option<u64>,
-    versions: u64,
-    error: Option<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Lock {
-    who: String,
-    identity: String,
-    operation: String,
-    since: String,
-}
-
 pub(super) async fn run(args: StatesArgs, out: &mut impl Write) -> Result<(), StatesError> {
     let text = ask(&args).await?;
     if args.output == Output::Json {
         return Ok(writeln!(out, "{text}")?);
     }
-    let rows: Vec<Row> = serde_json::from_str(&text).map_err(|error| StatesError::Ask {
+    let rows: Vec<StateRow> = serde_json::from_str(&text).map_err(|error| StatesError::Ask {
         admin: args.admin.clone(),
         fault: format!("its answer is no list of states ({error})"),
     })?;
@@ -86,10 +66,10 @@ async fn ask(args: &StatesArgs) -> Result<String, StatesError> {
 }
 
 /// The states as columns.
-fn table(rows: &[Row]) -> String {
+pub(super) fn table(rows: &[StateRow]) -> String {
     let mut lines = vec![["PATH", "LOCKED BY", "OPERATION", "SINCE", "SERIAL", "SIZE", "VERSIONS"].map(str::to_owned)];
     for row in rows {
-        let lock = |field: fn(&Lock) -> &str| row.lock.as_ref().map_or("-", field).to_owned();
+        let lock = |field: fn(&LockRow) -> &str| row.lock.as_ref().map_or("-", field).to_owned();
         let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
         lines.push([
             row.path.clone(),
@@ -124,10 +104,10 @@ mod tests {
     #[test]
     fn the_table_lines_up_and_obeys_no_client() {
         let rows = r#"[
-            {"path":"a","versions":0},
-            {"path":"team/app","versions":3,"serial":7,"size":90,"lock":{"id":"1","who":"u@h\u001b[2J","identity":"token","operation":"Apply","since":"2026-01-01T00:00:00Z"}},
-            {"path":"b","versions":0,"error":"gone"}]"#;
-        let text = table(&serde_json::from_str::<Vec<Row>>(rows).unwrap());
+            {"path":"a","resource":"x/a","versions":0},
+            {"path":"team/app","resource":"team/app","versions":3,"serial":7,"size":90,"lock":{"id":"1","who":"u@h\u001b[2J","identity":"token","operation":"Apply","since":"2026-01-01T00:00:00Z"}},
+            {"path":"b","resource":"x/b","versions":0,"error":"gone"}]"#;
+        let text = table(&serde_json::from_str::<Vec<StateRow>>(rows).unwrap());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4);
         assert!(!text.contains('\u{1b}') && lines[2].starts_with("team/app  u@h"), "{text}");

@@ -14,12 +14,11 @@ use axum::{
     routing::get,
 };
 use prometheus_client::{encoding::text::encode, registry::Registry as Metrics};
-use serde::Serialize;
 
-use super::reply::Reply;
+use super::{reply::Reply, rows::StateRow};
 use crate::{
-    registry::{Backend, CredentialHash, Registry},
-    store::{Budget, Head, LockInfo, StateError},
+    registry::{CredentialHash, Registry},
+    store::Budget,
 };
 
 /// What must be so before requests are taken, by name. A gate that is shut says what is missing.
@@ -80,64 +79,6 @@ async fn metrics_text(State(admin): State<Arc<Admin>>) -> Response {
             ([(header::CONTENT_TYPE, kind)], text).into_response()
         }
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
-}
-
-/// A state in the list.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StateRow {
-    path: String,
-    resource: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    lock: Option<LockRow>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    version: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    serial: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    size: Option<u64>,
-    versions: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    modified: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LockRow {
-    id: String,
-    who: String,
-    identity: String,
-    operation: String,
-    since: String,
-}
-
-impl StateRow {
-    fn new(backend: &Backend, head: Result<&Head, &StateError>) -> Self {
-        let found = head.ok();
-        let current = found.and_then(Head::current);
-        Self {
-            path: backend.path().to_string(),
-            resource: backend.resource.to_string(),
-            lock: found.and_then(|head| head.lock.as_ref()).map(|lock| {
-                let info = LockInfo::parse(lock.info.as_bytes()).unwrap_or_default();
-                LockRow {
-                    id: lock.id.clone(),
-                    who: info.who,
-                    identity: lock.identity.clone(),
-                    operation: info.operation,
-                    since: lock.since.to_string(),
-                }
-            }),
-            version: current.map(|version| version.number),
-            serial: current.map(|version| version.serial),
-            size: current.map(|version| version.size),
-            versions: found.map_or(0, |head| head.versions.len()),
-            modified: current.map(|version| version.time.to_string()),
-            error: head.err().map(ToString::to_string),
-        }
     }
 }
 

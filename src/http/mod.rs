@@ -9,6 +9,7 @@ mod lock;
 mod read;
 mod reply;
 mod router;
+mod rows;
 mod server;
 mod target;
 mod throttle;
@@ -17,6 +18,7 @@ mod write;
 
 pub use admin::{Gates, admin_router};
 pub use router::{App, HttpOptions, router};
+pub use rows::{LockRow, StateRow};
 pub use server::{ServeError, ServerOptions, serve};
 pub use throttle::Rate;
 pub use tls::{TlsError, TlsFiles};

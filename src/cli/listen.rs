@@ -1,0 +1,150 @@
+//! The two listeners: clients' and the admin's. Plain HTTP outside of loopback has to be asked for.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+};
+
+use axum::Router;
+use clap::Args;
+use tokio::sync::watch;
+
+use super::tasks::Tasks;
+use crate::{
+    http::{ServerOptions, TlsFiles, serve},
+    telemetry::HttpMetrics,
+};
+
+/// Where to listen.
+#[derive(Debug, Args)]
+pub(super) struct ListenArgs {
+    /// Where clients come: ADDRESS:PORT, or :PORT for all addresses.
+    #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
+    listen: SocketAddr,
+    /// Where /livez, /readyz, /metrics and /states are.
+    #[arg(long, env = "TOFUSTATE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = address)]
+    admin_listen: SocketAddr,
+    /// The certificate chain, PEM; read again when it changes.
+    #[arg(long, env = "TOFUSTATE_TLS_CERT", requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    /// Its private key, PEM.
+    #[arg(long, env = "TOFUSTATE_TLS_KEY", requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    /// Clients must have a certificate that this CA signed, PEM.
+    #[arg(long, env = "TOFUSTATE_TLS_CLIENT_CA", requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+    /// Serve without TLS on other addresses than loopback: behind a proxy that has it.
+    #[arg(long, env = "TOFUSTATE_ALLOW_PLAIN_HTTP")]
+    allow_plain_http: bool,
+    /// A file with the token that the list of states asks for; needed where --admin-listen is not on loopback.
+    #[arg(long, env = "TOFUSTATE_ADMIN_TOKEN_FILE")]
+    admin_token_file: Option<PathBuf>,
+    /// Connections at a time.
+    #[arg(long, default_value_t = 4_096, value_name = "N")]
+    max_connections: usize,
+}
+
+/// `:8080` means all addresses.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
+    full.parse().map_err(|_| format!("{text} is not ADDRESS:PORT, such as 127.0.0.1:8080 or :8080"))
+}
+
+/// Why the listeners cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ListenError {
+    #[error("cannot listen on {0}: {1}")]
+    Bind(SocketAddr, io::Error),
+    #[error(
+        "{0} is not on loopback and there is no certificate: tokens would go in the clear. Give --tls-cert and --tls-key, or --allow-plain-http behind a proxy that has TLS"
+    )]
+    Plain(SocketAddr),
+    #[error("the admin listener {0} is not on loopback: give --admin-token-file for its list of states")]
+    Admin(SocketAddr),
+    #[error("cannot read the admin token from {0}: {1}")]
+    Token(PathBuf, String),
+}
+
+/// The bound listeners.
+pub(super) struct Listen {
+    clients: TcpListener,
+    admin: TcpListener,
+    addresses: (SocketAddr, SocketAddr),
+    tls: Option<TlsFiles>,
+    connections: usize,
+    pub(super) admin_token: Option<String>,
+}
+
+impl Listen {
+    /// Binds both, so that a taken port is told before anything else happens.
+    pub(super) fn open(args: &ListenArgs) -> Result<Self, ListenError> {
+        let tls = args.tls_cert.clone().zip(args.tls_key.clone()).map(|(certificate, key)| TlsFiles {
+            certificate,
+            key,
+            client_ca: args.tls_client_ca.clone(),
+        });
+        if tls.is_none() && !args.allow_plain_http && !args.listen.ip().is_loopback() {
+            return Err(ListenError::Plain(args.listen));
+        }
+        if args.admin_token_file.is_none() && !args.admin_listen.ip().is_loopback() {
+            return Err(ListenError::Admin(args.admin_listen));
+        }
+        let admin_token = args.admin_token_file.as_ref().map(token).transpose()?;
+        let bind = |address: SocketAddr| {
+            let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
+            bound.map_err(|error| ListenError::Bind(address, error))
+        };
+        let ((clients_at, clients), (admin_at, admin)) = (bind(args.listen)?, bind(args.admin_listen)?);
+        let connections = args.max_connections;
+        Ok(Self { clients, admin, addresses: (clients_at, admin_at), tls, connections, admin_token })
+    }
+
+    pub(super) fn address(&self) -> SocketAddr {
+        self.addresses.0
+    }
+
+    pub(super) fn admin_address(&self) -> SocketAddr {
+        self.addresses.1
+    }
+
+    /// Where clients on this machine reach the listener.
+    pub(super) fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let address = self.address();
+        if address.ip().is_unspecified() {
+            format!("{scheme}://localhost:{}", address.port())
+        } else {
+            format!("{scheme}://{address}")
+        }
+    }
+
+    /// Starts to serve.
+    pub(super) fn serve(
+        self,
+        tasks: &mut Tasks,
+        app: Router,
+        admin: Router,
+        metrics: &HttpMetrics,
+        stop: &watch::Receiver<bool>,
+    ) {
+        let options = ServerOptions { tls: self.tls, connections: self.connections, ..ServerOptions::default() };
+        let (clients, counted, stop_clients) = (self.clients, metrics.clone(), stop.clone());
+        tasks.spawn("the listener for clients", async move {
+            serve(clients, app, options, &counted, stop_clients).await.map_err(|error| error.to_string())
+        });
+        let (listener, stop) = (self.admin, stop.clone());
+        tasks.spawn("the admin listener", async move {
+            let own = HttpMetrics::default();
+            serve(listener, admin, ServerOptions::default(), &own, stop).await.map_err(|error| error.to_string())
+        });
+    }
+}
+
+fn token(file: &PathBuf) -> Result<String, ListenError> {
+    let text = std::fs::read_to_string(file).map_err(|error| ListenError::Token(file.clone(), error.to_string()))?;
+    match text.trim() {
+        "" => Err(ListenError::Token(file.clone(), "it is empty".to_owned())),
+        token => Ok(token.to_owned()),
+    }
+}

@@ -1,0 +1,94 @@
+//! What `standalone` shows: for each state the lines to paste, and on a terminal who holds which lock.
+
+use std::{
+    collections::HashSet,
+    io::{self, IsTerminal as _, Write as _},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::watch;
+use tracing::warn;
+
+use crate::{
+    http::StateRow,
+    registry::{Registry, Report, Served},
+    store::Budget,
+};
+
+/// Shows each state's settings once, and what is wrong as it comes up.
+pub(super) struct Settings {
+    url: String,
+    shown: HashSet<String>,
+}
+
+impl Settings {
+    pub(super) fn new(url: String) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned(), shown: HashSet::new() }
+    }
+
+    /// Prints what is new in a report. Standard output may be closed: then nobody reads.
+    pub(super) fn show(&mut self, report: &Report) {
+        let mut text = String::new();
+        for served in &report.served {
+            if self.shown.insert(served.path.to_string()) {
+                text.push_str(&self.block(served));
+                match report.generated.iter().find(|generated| generated.path == served.path) {
+                    Some(made) => text.push_str(&format!(
+                        "export TF_HTTP_PASSWORD={}   # made now, kept in {}, not shown again\n",
+                        made.token.expose(),
+                        made.file.display()
+                    )),
+                    None => text.push_str("export TF_HTTP_PASSWORD=...   # the token of its Secret, or the one kept in the data folder\n"),
+                }
+            }
+        }
+        let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    }
+
+    fn block(&self, served: &Served) -> String {
+        let address = format!("{}/{}", self.url, served.path);
+        let Served { resource, path, .. } = served;
+        format!(
+            r#"
+# {path} ({resource})
+terraform {{
+  backend "http" {{
+    address        = "{address}"
+    lock_address   = "{address}"
+    unlock_address = "{address}"
+  }}
+}}
+export TF_HTTP_USERNAME=tofustate
+"#
+        )
+    }
+}
+
+/// Who holds which lock, shown again whenever it changed: on a terminal only.
+pub(super) async fn table(registry: Arc<Registry>, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+    let mut before = String::new();
+    loop {
+        let wait = tokio::time::sleep(Duration::from_secs(1));
+        tokio::select! {
+            _ = stop.changed() => return Ok(()),
+            () = wait => {}
+        }
+        if !io::stdout().is_terminal() || !registry.is_loaded() {
+            continue;
+        }
+        let mut rows = Vec::new();
+        for backend in registry.all().iter().take(100) {
+            let head = backend.state.recent(&mut Budget::new(Duration::from_secs(1))).await;
+            rows.push(StateRow::new(backend, head.as_deref()));
+        }
+        let now = super::states::table(&rows);
+        if now != before {
+            let shown = writeln!(io::stdout(), "\n{now}");
+            if let Err(error) = shown {
+                warn!(%error, "the table of states cannot be shown");
+            }
+            before = now;
+        }
+    }
+}

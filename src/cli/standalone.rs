@@ -1,0 +1,150 @@
+//! `tofustate standalone`: the HTTP backend without a cluster. A folder of manifests is the registry, an embedded database
+//! the store.
+
+use std::{io, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+
+use clap::Args;
+use tokio::sync::watch;
+use tracing::info;
+
+use super::{
+    Stop,
+    listen::{Listen, ListenArgs, ListenError},
+    show,
+    tasks::{TaskError, Tasks},
+};
+use crate::{
+    http::{App, Gates, HttpOptions, Rate, admin_router, router},
+    registry::{FolderError, FolderOptions, FolderRegistry, Registry, Tenancy},
+    store::{EmbeddedKv, Engine, EngineOptions, Kv, OpenError},
+    telemetry::{EngineMetrics, HttpMetrics, Telemetry},
+};
+
+/// What is served, where, and how.
+#[derive(Debug, Args)]
+pub(super) struct StandaloneArgs {
+    /// The folder of manifests: TofuStateBackend, Secret and Namespace, as in a cluster.
+    #[arg(long, env = "TOFUSTATE_MANIFESTS")]
+    manifests: PathBuf,
+    /// The folder of the database, the generated tokens and the records. One process at a time has it.
+    #[arg(long, env = "TOFUSTATE_DATA")]
+    data: PathBuf,
+    /// Names the installation in the store.
+    #[arg(long, env = "TOFUSTATE_INSTANCE", default_value = "standalone")]
+    instance: String,
+    /// What decides which paths a namespace may register.
+    #[arg(long, env = "TOFUSTATE_TENANCY", value_enum, default_value_t = TenancyArg::Namespace)]
+    tenancy: TenancyArg,
+    /// Takes states that are lost, or older than they were seen, as the store has them: after a restore, once.
+    #[arg(long)]
+    accept_restore: bool,
+    /// Requests a second for one state; without it there is no limit.
+    #[arg(long, value_name = "N", requires = "request_burst")]
+    request_rate: Option<NonZeroU32>,
+    /// Requests at once for one state.
+    #[arg(long, value_name = "N", requires = "request_rate")]
+    request_burst: Option<NonZeroU32>,
+    /// The address that clients use, for the printed settings, where it is not the listener's.
+    #[arg(long, env = "TOFUSTATE_EXTERNAL_URL", value_name = "URL")]
+    external_url: Option<String>,
+    #[command(flatten)]
+    listen: ListenArgs,
+}
+
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+enum TenancyArg {
+    /// The first segment of a path is the namespace.
+    Namespace,
+    /// The Namespace manifest lists prefixes in tofustate.io/path-prefixes.
+    Annotation,
+    /// Any namespace may register any path.
+    Open,
+}
+
+impl From<TenancyArg> for Tenancy {
+    fn from(arg: TenancyArg) -> Self {
+        match arg {
+            TenancyArg::Namespace => Self::Namespace,
+            TenancyArg::Annotation => Self::Annotation,
+            TenancyArg::Open => Self::Open,
+        }
+    }
+}
+
+/// Why it did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum StandaloneError {
+    #[error("the folder of manifests {0} cannot be read: {1}; create it, or name another with --manifests")]
+    Manifests(PathBuf, io::Error),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    #[error("the thread that opens the store ended: {0}")]
+    Join(#[from] tokio::task::JoinError),
+}
+
+pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: Stop) -> Result<(), StandaloneError> {
+    std::fs::read_dir(&args.manifests).map_err(|error| StandaloneError::Manifests(args.manifests.clone(), error))?;
+    let listen = Listen::open(&args.listen)?;
+    let data = args.data.clone();
+    // After a crash the database is checked first, which may take a while.
+    let kv: Arc<dyn Kv> = Arc::new(tokio::task::spawn_blocking(move || EmbeddedKv::open(&data)).await??);
+
+    let (engine_metrics, http_metrics) = (EngineMetrics::default(), HttpMetrics::default());
+    let mut metrics = prometheus_client::registry::Registry::with_prefix("tofustate");
+    engine_metrics.register(&mut metrics);
+    http_metrics.register(&mut metrics);
+
+    let engine = Engine::new(EngineOptions::default(), engine_metrics);
+    let registry = Arc::new(Registry::default());
+    let mut options = FolderOptions::new(args.manifests, args.data, args.instance);
+    options.tenancy = args.tenancy.into();
+    options.accept_restore = args.accept_restore;
+    let folder = FolderRegistry::new(options, engine.clone(), kv, registry.clone())?;
+
+    let gates = Gates::default();
+    gates.shut("registry", "the folder of manifests was not read yet");
+    let requests = args.request_rate.zip(args.request_burst).map(|(per_second, burst)| Rate { per_second, burst });
+    let http = HttpOptions { requests, traces: telemetry.exports(), ..HttpOptions::default() };
+    let app = router(App::new(registry.clone(), http, http_metrics.clone()));
+    let admin = admin_router(gates.clone(), Arc::new(metrics), registry.clone(), listen.admin_token.as_deref());
+
+    let (stopping, stopped) = watch::channel(false);
+    let mut tasks = Tasks::new();
+    let url = args.external_url.unwrap_or_else(|| listen.url());
+    info!(listen = %listen.address(), admin = %listen.admin_address(), %url, "starting");
+    let mut shown = show::Settings::new(url);
+    let (ready, on_report) = (gates.clone(), stopped.clone());
+    tasks.spawn("registry", async move {
+        folder
+            .run(
+                |report| {
+                    ready.open("registry");
+                    shown.show(report);
+                },
+                on_report,
+            )
+            .await;
+        Ok(())
+    });
+    let background = (engine.clone(), stopped.clone());
+    tasks.spawn("background work", async move {
+        background.0.run_background(background.1).await;
+        Ok(())
+    });
+    listen.serve(&mut tasks, app, admin, &http_metrics, &stopped);
+    tasks.spawn("table", show::table(registry, stopped));
+
+    tasks.run(&mut stop, stopping, Duration::from_secs(75)).await?;
+    Ok(())
+}
+
+/// Where a listener ends up when port 0 was asked for.
+pub(super) fn loopback(address: SocketAddr) -> bool {
+    address.ip().is_loopback()
+}
