@@ -39,7 +39,9 @@ impl Settings {
                         made.token.expose(),
                         made.file.display()
                     )),
-                    None => text.push_str("export TF_HTTP_PASSWORD=...   # the token of its Secret, or the one kept in the data folder\n"),
+                    None => text.push_str(
+                        "export TF_HTTP_PASSWORD=...   # the token of its Secret, or the one kept in the data folder\n",
+                    ),
                 }
             }
         }

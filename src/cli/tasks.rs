@@ -30,7 +30,11 @@ impl Tasks {
         Self { running: JoinSet::new() }
     }
 
-    pub(super) fn spawn(&mut self, name: &'static str, work: impl Future<Output = Result<(), String>> + Send + 'static) {
+    pub(super) fn spawn(
+        &mut self,
+        name: &'static str,
+        work: impl Future<Output = Result<(), String>> + Send + 'static,
+    ) {
         self.running.spawn(async move { (name, work.await) });
     }
 
