@@ -17,12 +17,16 @@ lint: ## formatting and clippy, as CI has them
 test: lint ## everything CI runs
 	cargo test --locked
 
+bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads large")
+	cargo bench --locked --bench store -- $(BENCH)
+
 crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
 
-soak: ## the long runs: over 100,000 calls of the model, with faults
+soak: ## the long runs: over 100,000 calls of the model, with faults; 500 kills of a process at work
 	MODEL_CALLS=$${MODEL_CALLS:-150000} cargo test --release --locked --test model -- --nocapture
+	KILL_ROUNDS=$${KILL_ROUNDS:-500} cargo test --release --locked --test kill -- --nocapture
 
 mutants: ## switch on each seeded bug: the model has to go red
 	tests/mutants.sh
@@ -38,4 +42,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test crds soak mutants fuzz
+.PHONY: help build fmt lint test bench crds soak mutants fuzz

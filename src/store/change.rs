@@ -192,6 +192,7 @@ impl Inner {
     ) -> Result<T, StateError> {
         let mut cached = self.cached();
         let mut maybe = Vec::new();
+        let mut made_room = false;
         loop {
             let (base, fresh) = match cached.take() {
                 Some(base) => (base.clone(), base.known > asked),
@@ -205,9 +206,13 @@ impl Inner {
                 Ok(Step::Same(done)) => return Ok(done),
                 Err(error) => return Err(error),
             };
-            match self.swap(&base, head, budget).await {
+            match self.swap(&base, head, !made_room, budget).await {
                 Ok(()) => return Ok(done),
-                Err(Swap::NoRoom) => self.make_room(&base, budget).await?,
+                Err(Swap::NoRoom) => {
+                    // Once: what could not move out then will not later.
+                    made_room = true;
+                    self.make_room(&base, budget).await?;
+                }
                 Err(Swap::Wrong(fault)) => return Err(StateError::Internal { doing, fault: fault.to_owned() }),
                 Err(Swap::Full(bytes)) => return Err(Refusal::HeadFull { bytes }.into()),
                 // Another was faster, or an earlier attempt of ours: the next look tells.
@@ -223,11 +228,11 @@ impl Inner {
         }
     }
 
-    /// One compare-and-swap of the head.
-    async fn swap(&self, base: &Base, mut head: Head, budget: &mut Budget) -> Result<(), Swap> {
+    /// One compare-and-swap of the head. One that is too large asks for versions to `move_out` first, or drops them.
+    async fn swap(&self, base: &Base, mut head: Head, move_out: bool, budget: &mut Budget) -> Result<(), Swap> {
         let mut text = head.encode();
         if text.len() > MAX_HEAD {
-            if !base.head.to_move_out(self.shared.options.inline, true).is_empty() {
+            if move_out && !base.head.to_move_out(self.shared.options.inline, true).is_empty() {
                 return Err(Swap::NoRoom);
             }
             if !head.shrink(self.kv.now()) {
@@ -327,7 +332,7 @@ impl Inner {
     /// Swaps the head once, whatever was seen before: for take-overs and on a person's word. May be tried again.
     pub(super) async fn replace(&self, base: &Base, head: Head, budget: &mut Budget) -> Result<(), StateError> {
         let doing = "replacing the head";
-        match self.swap(base, head, budget).await {
+        match self.swap(base, head, false, budget).await {
             Ok(()) => Ok(()),
             Err(Swap::NoRoom | Swap::Full(_)) => Err(Refusal::HeadFull { bytes: base.text.len() }.into()),
             Err(Swap::Wrong(fault)) => Err(StateError::Internal { doing, fault: fault.to_owned() }),

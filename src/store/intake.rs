@@ -13,7 +13,7 @@ use super::{Checker, Sha256Sum, StateError, StateFacts};
 /// The level of compression: OpenTofu's states shrink to a fifth or less with it, at a disk's speed.
 const LEVEL: i32 = 3;
 /// Bodies up to this size are compressed in one go, with tables that fit them.
-const SMALL: usize = 64 * 1024;
+pub(super) const SMALL: usize = 64 * 1024;
 
 /// A body on its way in.
 pub(super) struct Intake {

@@ -3,14 +3,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tracing::{debug, info, warn};
 
 use super::{
-    Budget, KvError, Sha256Sum, State, StateError,
+    Budget, Head, KvError, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
-    head::{Body, ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version},
+    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version},
     keys, mutant, object_name,
 };
 
@@ -34,13 +33,14 @@ impl State {
             self.move_out(&older, budget).await?;
         }
         let keep = inner.settings.load().retention.clone();
-        let dropped =
-            inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now))).await?;
-        if dropped > 0 {
+        // Mostly a write has seen to it already: then nothing has to be read again.
+        if matches!(head.retained(&keep, inner.kv.now()), Step::Change(..)) {
+            let change = inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now)));
+            let dropped = change.await?;
             inner.shared.metrics.removed("version", dropped);
             info!(path = %inner.path, dropped, "older versions dropped by the retention");
         }
-        self.empty_trash(budget).await
+        self.empty_trash(&head, budget).await
     }
 
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
@@ -62,9 +62,10 @@ impl State {
         named.map(drop)
     }
 
-    async fn empty_trash(&self, budget: &mut Budget) -> Result<(), StateError> {
+    /// Deletes what was due in `head`: what is in the trash once is named by no later head.
+    async fn empty_trash(&self, head: &Head, budget: &mut Budget) -> Result<(), StateError> {
         let inner = &self.inner;
-        let due = inner.load(budget).await?.head.due_trash(inner.kv.now());
+        let due = head.due_trash(inner.kv.now());
         if due.is_empty() {
             return Ok(());
         }
@@ -158,8 +159,8 @@ impl Inner {
     ) -> Result<Vec<(u64, Sha256Sum, ObjectRef)>, StateError> {
         let mut moved = Vec::new();
         for version in versions {
-            let Body::Inline(text) = &version.body else { continue };
-            let Ok(bytes) = BASE64.decode(text) else {
+            let Body::Inline(inline) = &version.body else { continue };
+            let Some(bytes) = inline.bytes() else {
                 warn!(path = %self.path, version = version.number, "its inline bytes are no base64: it stays as it is");
                 continue;
             };
@@ -175,8 +176,8 @@ impl Inner {
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
         let Step::Change(head, _) = base.head.moved_out(&moved) else {
-            // What is left are damaged versions, which stay until the retention drops them.
-            return Err(Refusal::HeadFull { bytes: base.head.encode().len() }.into());
+            // What is left are damaged versions: the oldest have to go.
+            return Ok(());
         };
         match self.replace(base, *head, budget).await {
             Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),

@@ -1,8 +1,7 @@
 //! GET: a version on its way out, checked before it leaves.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
@@ -10,6 +9,7 @@ use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
 use super::{
     Budget, Sha256Sum, State, StateError,
     head::{Body, ObjectRef, Version},
+    intake::SMALL,
     parts::PartError,
 };
 
@@ -21,14 +21,19 @@ const PIECE: usize = 128 * 1024;
 pub struct Reader {
     state: State,
     version: Arc<Version>,
-    decoder: Decoder<'static>,
+    /// `None` once the frame has ended.
+    decoder: Option<Decoder<'static>>,
     input: Bytes,
     /// Parts that are still to come.
     rest: Option<(ObjectRef, u32)>,
     sha256: Sha256,
     size: u64,
     held: Option<Bytes>,
-    ended: bool,
+}
+
+thread_local! {
+    // To set one up takes as long as to decompress a small state.
+    static DECODER: Cell<Option<Decoder<'static>>> = const { Cell::new(None) };
 }
 
 impl State {
@@ -59,8 +64,8 @@ impl State {
             };
             let Some(version) = version.cloned() else { return Ok(None) };
             let (input, rest) = match &version.body {
-                Body::Inline(text) => {
-                    let bytes = BASE64.decode(text).map_err(|_| damaged(&version, "its inline bytes are no base64"))?;
+                Body::Inline(inline) => {
+                    let bytes = inline.bytes().ok_or_else(|| damaged(&version, "its inline bytes are no base64"))?;
                     (Bytes::from(bytes), None)
                 }
                 Body::Object(object) => match self.inner.get_part(object, 0, budget).await {
@@ -94,9 +99,9 @@ impl Reader {
         input: Bytes,
         rest: Option<(ObjectRef, u32)>,
     ) -> Result<Self, StateError> {
-        let decoder = Decoder::new().map_err(|error| damaged(&version, error))?;
+        let decoder = Some(decoder().map_err(|error| damaged(&version, error))?);
         let (state, sha256) = (state.clone(), Sha256::new());
-        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None, ended: false })
+        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None })
     }
 
     /// Reads all of it and keeps nothing.
@@ -152,11 +157,13 @@ impl Reader {
         // One byte more than there should be: so that too many are noticed.
         let mut out = Vec::with_capacity(PIECE.min(left.saturating_add(1)));
         loop {
-            if !self.ended {
+            if let Some(decoder) = &mut self.decoder {
                 let (mut input, mut output) = (InBuffer::around(&self.input), OutBuffer::around(&mut out));
-                let hint = self.decoder.run(&mut input, &mut output);
+                let hint = decoder.run(&mut input, &mut output);
                 let (used, made) = (input.pos(), output.pos());
-                self.ended = hint.map_err(|_| self.damaged("its bytes do not decompress"))? == 0;
+                if hint.map_err(|_| self.damaged("its bytes do not decompress"))? == 0 {
+                    self.give_back();
+                }
                 self.input = self.input.slice(used..);
                 if made > 0 {
                     self.sha256.update(&out);
@@ -185,12 +192,21 @@ impl Reader {
         }
     }
 
+    /// The frame has ended. A decoder is kept for the next one, unless it has the window of a frame whose length was not
+    /// known when it began: that is megabytes.
+    fn give_back(&mut self) {
+        let decoder = self.decoder.take();
+        if self.version.size <= SMALL as u64 {
+            DECODER.set(decoder);
+        }
+    }
+
     /// The whole, against what the head says.
     fn check(&self) -> Result<(), StateError> {
         if self.size != self.version.size {
             return Err(self.damaged("it has fewer bytes than the head says"));
         }
-        if !self.ended {
+        if self.decoder.is_some() {
             return Err(self.damaged("its compressed bytes end too early"));
         }
         if Sha256Sum::from_bytes(self.sha256.clone().finalize().into()) != self.version.sha256 {
@@ -201,6 +217,14 @@ impl Reader {
 
     fn damaged(&self, fault: &str) -> StateError {
         damaged(&self.version, fault)
+    }
+}
+
+/// A decoder at the beginning of a frame.
+fn decoder() -> std::io::Result<Decoder<'static>> {
+    match DECODER.take() {
+        Some(mut decoder) => decoder.reinit().map(|()| decoder),
+        None => Decoder::new(),
     }
 }
 

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
 use super::{
     Budget, OpId, State, StateError,
-    head::{Body, NewBody, ObjectRef, Refusal, Step, WriteDone, WriteRequest},
+    head::{Body, Inline, NewBody, ObjectRef, Refusal, Step, WriteDone, WriteRequest},
     intake,
     intake::{Intake, Taken},
     mutant, object_name,
@@ -186,7 +185,11 @@ impl Upload {
         let part = self.state.inner.kv.part_bytes() as u64;
         let stored = u64::from(self.parts) * part + taken.rest.len() as u64;
         if self.parts == 0 && stored <= self.inline_most() {
-            return Ok(Some(NewBody { body: Body::Inline(BASE64.encode(&taken.rest)), stored }));
+            let inline = Inline::new(&taken.rest).map_err(|error| StateError::Internal {
+                doing: "putting the state into its head",
+                fault: error.to_string(),
+            })?;
+            return Ok(Some(NewBody { body: Body::Inline(inline), stored }));
         }
         let parts = if late {
             self.parts + u32::try_from(stored.div_ceil(part)).unwrap_or(u32::MAX)

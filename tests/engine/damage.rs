@@ -217,12 +217,24 @@ fn object_of(version: &mut Version, change: impl FnOnce(&mut ObjectRef)) {
     }
 }
 
+fn inline_bytes(head: &Head, number: u64) -> Vec<u8> {
+    match &head.version(number).unwrap().body {
+        Body::Inline(inline) => inline.bytes().unwrap(),
+        Body::Object(_) => panic!("it is not in the head"),
+    }
+}
+
+/// Whatever text, where base64 should stand.
+fn inline(text: &str) -> Body {
+    Body::Inline(serde_json::from_str(&format!("\"{text}\"")).unwrap())
+}
+
 #[tokio::test]
 async fn inline_bytes_that_are_damaged() {
     let history = History::new(World::in_memory()).await;
     let good = history.world.head_text().await;
-    let Body::Inline(text) = history.world.head().await.version(3).unwrap().body.clone() else { panic!("not inline") };
-    let raw = BASE64.decode(&text).unwrap();
+    let raw = inline_bytes(&history.world.head().await, 3);
+    let text = BASE64.encode(&raw);
     let cases = [
         ("no base64", "no base64", "*".repeat(text.len())),
         ("base64 of another alphabet", "no base64", format!("-_-_{text}")),
@@ -234,7 +246,7 @@ async fn inline_bytes_that_are_damaged() {
         ("another", "decompress", BASE64.encode(b"no frame at all")),
     ];
     for (what, fault, text) in cases {
-        history.world.alter_head(|head| alter(head, 3, |version| version.body = Body::Inline(text))).await;
+        history.world.alter_head(|head| alter(head, 3, |version| version.body = inline(&text))).await;
         history.only_this_one_is_damaged(3, fault, what).await;
         history.world.overwrite_head(&good).await;
     }
@@ -254,8 +266,7 @@ async fn no_bit_of_inline_bytes_can_turn_without_being_noticed() {
     for body in [body, small(2)] {
         let number = state.post(None, &body).await.unwrap().version.unwrap();
         let good = world.head_text().await;
-        let Body::Inline(text) = world.head().await.version(number).unwrap().body.clone() else { panic!("not inline") };
-        let raw = BASE64.decode(&text).unwrap();
+        let raw = inline_bytes(&world.head().await, number);
         let mut noticed = 0;
         for bit in 0..raw.len() * 8 {
             // A larger one has runs that are alike: every bit of its beginning, then some.
@@ -264,7 +275,7 @@ async fn no_bit_of_inline_bytes_can_turn_without_being_noticed() {
             }
             let mut turned = raw.clone();
             turned[bit / 8] ^= 1 << (bit % 8);
-            world.alter_head(|head| alter(head, number, |v| v.body = Body::Inline(BASE64.encode(turned)))).await;
+            world.alter_head(|head| alter(head, number, |v| v.body = inline(&BASE64.encode(turned)))).await;
             // Some bits mean nothing (the size of the window): then the bytes are right.
             if state.pull_version(number).await.is_ok_and(|read| read == body) {
                 continue;
@@ -314,7 +325,7 @@ async fn damaged_inline_bytes_stop_neither_writes_nor_the_background_work() {
     for serial in 1..=8 {
         state.post(None, &noisy(serial, 18_000)).await.unwrap();
     }
-    world.alter_head(|head| alter(head, 1, |version| version.body = Body::Inline("no base64!".to_owned()))).await;
+    world.alter_head(|head| alter(head, 1, |version| version.body = inline("no base64!"))).await;
     let done = state.maintain().await;
     assert!(done.is_ok(), "{done:?}");
     let head = world.head().await;

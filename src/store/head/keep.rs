@@ -20,7 +20,7 @@ pub struct InlineLimits {
 
 impl Default for InlineLimits {
     fn default() -> Self {
-        Self { version: 16 * 1024, kept: 32 * 1024, most: 64 * 1024 }
+        Self { version: 16 * 1024, kept: 0, most: 32 * 1024 }
     }
 }
 

@@ -2,6 +2,7 @@
 //! and writes is in `codec`, how it may change in `lock`, `write`, `keep` and `life`: pure functions, no store, no clock.
 
 mod codec;
+mod inline;
 mod keep;
 mod life;
 mod lock;
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use codec::{FORMAT, HeadError, MAX_HEAD};
+pub use inline::Inline;
 pub(in crate::store) use keep::SWEEP_AGE;
 pub use keep::{InlineLimits, Retention, TRASH_MOST};
 pub use lock::{LockRequest, Unlock};
@@ -198,11 +200,11 @@ pub enum Encoding {
 }
 
 /// Where the stored bytes of a version are. `Debug` shows none of them.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Body {
-    /// In the head, base64.
-    Inline(String),
+    /// In the head.
+    Inline(Inline),
     /// In an object of its own.
     Object(ObjectRef),
 }
@@ -314,15 +316,6 @@ impl Body {
         match self {
             Self::Inline(_) => None,
             Self::Object(object) => Some(object),
-        }
-    }
-}
-
-impl std::fmt::Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Inline(text) => write!(f, "Inline({} characters)", text.len()),
-            Self::Object(object) => f.debug_tuple("Object").field(object).finish(),
         }
     }
 }

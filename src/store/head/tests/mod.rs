@@ -14,7 +14,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    Body, Head, Lock, LockRequest, NewBody, ObjectRef, Owner, Refusal, Retention, Step, Unlock, WriteDone, WriteRequest,
+    Body, Head, Inline, Lock, LockRequest, NewBody, ObjectRef, Owner, Refusal, Retention, Step, Unlock, WriteDone,
+    WriteRequest,
 };
 use crate::store::{OpId, Sha256Sum, StateFacts};
 
@@ -64,7 +65,7 @@ fn write_request(lock: Option<&str>, serial: u64, text: &str) -> WriteRequest {
         size: text.len() as u64,
         sha256: Sha256Sum::of(text.as_bytes()),
         md5: "1B2M2Y8AsgTpgAmY7PhCfg==".to_owned(),
-        body: Some(NewBody { body: Body::Inline(BASE64.encode(text)), stored: text.len() as u64 }),
+        body: Some(NewBody { body: Body::Inline(Inline::new(text.as_bytes()).unwrap()), stored: text.len() as u64 }),
         lock_required: false,
         tried: Vec::new(),
     }
