@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     http::StatusCode,
 };
 use http_body_util::BodyExt as _;
@@ -11,33 +11,53 @@ use tokio::time::{Instant, timeout};
 
 use super::reply::Reply;
 
-/// The longest wait for the next bytes.
-const IDLE: Duration = Duration::from_secs(30);
-/// What a client has to send on average, in bytes a second, after [`GRACE`].
-const LEAST_RATE: u64 = 1_024;
-const GRACE: Duration = Duration::from_secs(30);
-/// How much of a refused body is read away, so that the client gets to read the answer.
+/// How slowly a body may come in. The defaults are what is served with, and tests vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyTimes {
+    /// The longest wait for the next bytes.
+    pub idle: Duration,
+    /// What a client has to send on average after `grace`, in bytes a second.
+    pub least_rate: u64,
+    /// How long a client may be slower than that.
+    pub grace: Duration,
+    /// How long a refused body is read away, so that its client gets to read the answer.
+    pub drain: Duration,
+}
+
+impl Default for BodyTimes {
+    fn default() -> Self {
+        let (idle, grace, drain) = (Duration::from_secs(30), Duration::from_secs(30), Duration::from_secs(5));
+        Self { idle, least_rate: 1_024, grace, drain }
+    }
+}
+
+/// How much of a refused body is read away at most.
 const DRAIN_BYTES: u64 = 64 << 20;
-const DRAIN_TIME: Duration = Duration::from_secs(5);
 
 /// A body that is read piece by piece.
 pub(super) struct Incoming {
     body: Body,
+    times: BodyTimes,
     began: Instant,
     received: u64,
     ended: bool,
 }
 
 impl Incoming {
-    pub(super) fn new(body: Body) -> Self {
-        Self { body, began: Instant::now(), received: 0, ended: false }
+    pub(super) fn new(body: Body, times: BodyTimes) -> Self {
+        Self { body, times, began: Instant::now(), received: 0, ended: false }
+    }
+
+    /// Whether there may be more of the body than was read.
+    pub(super) fn unread(&self) -> bool {
+        !self.ended && !self.body.is_end_stream()
     }
 
     /// The next bytes, `None` at the end.
     pub(super) async fn next(&mut self) -> Result<Option<Bytes>, Reply> {
         loop {
-            let frame = match timeout(IDLE, self.body.frame()).await {
-                Err(_) => return Err(too_slow("nothing came for 30 seconds")),
+            let frame = match timeout(self.times.idle, self.body.frame()).await {
+                Err(_) => return Err(too_slow(&format!("nothing came for {} seconds", self.times.idle.as_secs()))),
                 Ok(None) => {
                     self.ended = true;
                     return Ok(None);
@@ -51,9 +71,9 @@ impl Incoming {
             };
             let Ok(bytes) = frame.into_data() else { continue };
             self.received += bytes.len() as u64;
-            let late = self.began.elapsed().saturating_sub(GRACE).as_secs();
-            if self.received < late * LEAST_RATE {
-                return Err(too_slow("it came slower than 1 KiB a second"));
+            let late = self.began.elapsed().saturating_sub(self.times.grace).as_secs();
+            if self.received < late * self.times.least_rate {
+                return Err(too_slow(&format!("it came slower than {} bytes a second", self.times.least_rate)));
             }
             return Ok(Some(bytes));
         }
@@ -82,12 +102,12 @@ impl Drop for Incoming {
     /// A client that still sends would see its connection break before the answer: what it sends is read away for a
     /// while.
     fn drop(&mut self) {
-        if self.ended {
+        if !self.unread() {
             return;
         }
         let mut body = std::mem::take(&mut self.body);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
-        runtime.spawn(timeout(DRAIN_TIME, async move {
+        runtime.spawn(timeout(self.times.drain, async move {
             let mut drained = 0;
             while let Some(Ok(frame)) = body.frame().await {
                 drained += frame.data_ref().map_or(0, |bytes| bytes.len() as u64);

@@ -1,6 +1,5 @@
 //! LOCK and UNLOCK.
 
-use axum::body::Body;
 use tracing::Span;
 
 use super::{
@@ -14,8 +13,7 @@ use crate::{
     telemetry,
 };
 
-pub(super) async fn lock(app: &App, caller: &Caller, body: Body) -> Result<Reply, Reply> {
-    let mut incoming = Incoming::new(body);
+pub(super) async fn lock(app: &App, caller: &Caller, incoming: &mut Incoming) -> Result<Reply, Reply> {
     may_write(caller, true)?;
     let info = incoming.small(MAX_LOCK_INFO, "the LOCK body").await?;
     // The run's trace begins here; what its client does next joins it.
@@ -26,8 +24,7 @@ pub(super) async fn lock(app: &App, caller: &Caller, body: Body) -> Result<Reply
 }
 
 /// Without a body it is Terraform's force-unlock.
-pub(super) async fn unlock(app: &App, caller: &Caller, body: Body) -> Result<Reply, Reply> {
-    let mut incoming = Incoming::new(body);
+pub(super) async fn unlock(app: &App, caller: &Caller, incoming: &mut Incoming) -> Result<Reply, Reply> {
     may_write(caller, true)?;
     let info = incoming.small(MAX_LOCK_INFO, "the UNLOCK body").await?;
     caller.backend.state.unlock(&info, &caller.identity, &mut app.budget()).await?;

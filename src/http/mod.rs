@@ -17,8 +17,9 @@ mod tls;
 mod write;
 
 pub use admin::{Gates, admin_router};
+pub use body::BodyTimes;
 pub use router::{App, HttpOptions, router};
 pub use rows::{LockRow, StateRow};
-pub use server::{ServeError, ServerOptions, serve};
+pub use server::{ServeError, ServerOptions, ServerTimes, serve};
 pub use throttle::Rate;
 pub use tls::{TlsError, TlsFiles};

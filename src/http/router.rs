@@ -12,12 +12,13 @@ use axum::{
     Router,
     body::Body,
     extract::{ConnectInfo, Request, State},
-    http::{Response, StatusCode, header},
+    http::{HeaderValue, Response, StatusCode, Version, header, request::Parts},
 };
 use tracing::{Instrument as _, Span, debug, info_span};
 
 use super::{
     auth::{Caller, authenticate},
+    body::{BodyTimes, Incoming},
     delete, lock, read,
     reply::Reply,
     target::{BadTarget, Verb, target},
@@ -40,6 +41,8 @@ pub struct HttpOptions {
     pub requests: Option<Rate>,
     /// Failed logins of one peer for one path.
     pub failed_logins: Rate,
+    /// How slowly a body may come in.
+    pub body: BodyTimes,
     /// Spans are exported: requests join the trace of their run.
     pub traces: bool,
 }
@@ -48,7 +51,13 @@ impl Default for HttpOptions {
     fn default() -> Self {
         let one = NonZeroU32::MIN;
         let failed_logins = Rate { per_second: one, burst: one.saturating_add(19) };
-        Self { budget: Duration::from_secs(25), requests: None, failed_logins, traces: false }
+        Self {
+            budget: Duration::from_secs(25),
+            requests: None,
+            failed_logins,
+            body: BodyTimes::default(),
+            traces: false,
+        }
     }
 }
 
@@ -99,20 +108,27 @@ pub fn router(app: Arc<App>) -> Router {
 
 async fn handle(State(app): State<Arc<App>>, request: Request) -> Response<Body> {
     let began = Instant::now();
-    let (verb, reply) = match target(request.method(), request.uri()) {
-        Ok((path, verb)) => (verb.as_str(), answer(&app, &path, verb, request).await),
+    let (parts, body) = request.into_parts();
+    let mut incoming = Incoming::new(body, app.options.body);
+    let (verb, mut reply) = match target(&parts.method, &parts.uri) {
+        Ok((path, verb)) => (verb.as_str(), answer(&app, &path, verb, &parts, &mut incoming).await),
         Err(bad) => ("none", bad_target(&bad)),
     };
+    // Whatever still comes is read away for a while, so that the client gets to read the answer; but no request is
+    // looked for behind it.
+    if incoming.unread() && parts.version <= Version::HTTP_11 {
+        reply.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let status = reply.response.status();
     app.metrics.request(verb, reply.outcome, status.as_u16(), began.elapsed());
     debug!(verb, outcome = reply.outcome, status = status.as_u16(), "answered");
     reply.response
 }
 
-async fn answer(app: &App, path: &StatePath, verb: Verb, request: Request) -> Reply {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>();
+async fn answer(app: &App, path: &StatePath, verb: Verb, parts: &Parts, incoming: &mut Incoming) -> Reply {
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     let peer = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.0.ip());
-    let caller = match authenticate(app, path, request.headers(), peer) {
+    let caller = match authenticate(app, path, &parts.headers, peer) {
         Ok(caller) => caller,
         Err(reply) => return reply,
     };
@@ -120,7 +136,7 @@ async fn answer(app: &App, path: &StatePath, verb: Verb, request: Request) -> Re
         return Reply::slow_down("too_many_requests", "too many requests for this state; wait, then try again", wait);
     }
     let span = span(app, &caller, verb).await;
-    dispatch(app, &caller, verb, request).instrument(span).await.unwrap_or_else(|refused| refused)
+    dispatch(app, &caller, verb, parts, incoming).instrument(span).await.unwrap_or_else(|refused| refused)
 }
 
 /// The span of a request. While its caller holds the lock it is part of the trace that the lock carries.
@@ -136,14 +152,19 @@ async fn span(app: &App, caller: &Caller, verb: Verb) -> Span {
     span
 }
 
-async fn dispatch(app: &App, caller: &Caller, verb: Verb, request: Request) -> Result<Reply, Reply> {
-    let (parts, body) = request.into_parts();
+async fn dispatch(
+    app: &App,
+    caller: &Caller,
+    verb: Verb,
+    parts: &Parts,
+    incoming: &mut Incoming,
+) -> Result<Reply, Reply> {
     match verb {
         Verb::Get => read::get(app, caller).await,
-        Verb::Write => write::post(app, caller, &parts.uri, &parts.headers, body).await,
+        Verb::Write => write::post(app, caller, &parts.uri, &parts.headers, incoming).await,
         Verb::Delete => delete::delete(app, caller).await,
-        Verb::Lock => lock::lock(app, caller, body).await,
-        Verb::Unlock => lock::unlock(app, caller, body).await,
+        Verb::Lock => lock::lock(app, caller, incoming).await,
+        Verb::Unlock => lock::unlock(app, caller, incoming).await,
     }
 }
 

@@ -27,12 +27,6 @@ use tokio::{
 use super::tls::{TlsError, TlsFiles};
 use crate::telemetry::HttpMetrics;
 
-/// How long a new connection may be silent, and how long a request's head may take.
-const HEAD_TIME: Duration = Duration::from_secs(10);
-/// How long a connection may go without a byte in either direction. Longer than any wait for the store.
-const IDLE_TIME: Duration = Duration::from_secs(60);
-/// How long a connection over the limit waits for a place.
-const PLACE_TIME: Duration = Duration::from_secs(5);
 /// Limits of a request's head.
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 * 1024;
@@ -48,11 +42,33 @@ pub struct ServerOptions {
     pub connections: usize,
     /// How long a stop waits for what is under way.
     pub drain: Duration,
+    /// How long things may take.
+    pub times: ServerTimes,
+}
+
+/// How long things may take on a connection. The defaults are what is served with, and tests vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerTimes {
+    /// How long a new connection may be silent, how long its TLS handshake and a request's head may take.
+    pub head: Duration,
+    /// How long a connection may go without a byte in either direction. Longer than any wait for the store.
+    pub idle: Duration,
+    /// How long a connection over the limit waits for a place.
+    pub place: Duration,
+    /// How often the certificate's files are looked at.
+    pub reload: Duration,
+}
+
+impl Default for ServerTimes {
+    fn default() -> Self {
+        let (head, idle) = (Duration::from_secs(10), Duration::from_secs(60));
+        Self { head, idle, place: Duration::from_secs(5), reload: Duration::from_secs(10) }
+    }
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { tls: None, connections: 4_096, drain: Duration::from_secs(60) }
+        Self { tls: None, connections: 4_096, drain: Duration::from_secs(60), times: ServerTimes::default() }
     }
 }
 
@@ -79,7 +95,7 @@ pub async fn serve(
     stop: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     listener.set_nonblocking(true)?;
-    let (handle, drain) = (Handle::new(), options.drain);
+    let (handle, drain, times) = (Handle::new(), options.drain, options.times);
     let stopper = {
         let (handle, mut stop) = (handle.clone(), stop.clone());
         tokio::spawn(async move {
@@ -87,28 +103,28 @@ pub async fn serve(
             handle.graceful_shutdown(Some(drain));
         })
     };
-    let places = Places { free: Arc::new(Semaphore::new(options.connections)), open: metrics.connections() };
+    let places = Places { free: Arc::new(Semaphore::new(options.connections)), open: metrics.connections(), times };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     server
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
+        .header_read_timeout(times.head)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .http2()
         .timer(TokioTimer::new())
         .max_header_list_size(u32::try_from(MAX_HEAD).unwrap_or(u32::MAX))
         .max_concurrent_streams(MAX_STREAMS)
-        .keep_alive_interval(IDLE_TIME / 3)
-        .keep_alive_timeout(IDLE_TIME / 3);
+        .keep_alive_interval(times.idle / 3)
+        .keep_alive_timeout(times.idle / 3);
     match options.tls {
         None => server.acceptor(Guard { inner: DefaultAcceptor::new(), places }).serve(service).await?,
         Some(files) => {
             let config = RustlsConfig::from_config(Arc::new(files.load()?));
-            let reload = tokio::spawn(files.reload(config.clone(), stop));
-            let inner = RustlsAcceptor::new(config).handshake_timeout(HEAD_TIME);
+            let reload = tokio::spawn(files.reload(config.clone(), times.reload, stop));
+            let inner = RustlsAcceptor::new(config).handshake_timeout(times.head);
             let served = server.acceptor(Guard { inner, places }).serve(service).await;
             reload.abort();
             served?;
@@ -122,6 +138,7 @@ pub async fn serve(
 struct Places {
     free: Arc<Semaphore>,
     open: Gauge,
+    times: ServerTimes,
 }
 
 /// Lets a connection in when there is a place for it.
@@ -144,12 +161,13 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Self { inner, places } = self.clone();
         Box::pin(async move {
-            let place = timeout(PLACE_TIME, places.free.acquire_owned()).await;
+            let place = timeout(places.times.place, places.free.acquire_owned()).await;
             let Ok(Ok(place)) = place else { return Err(io::Error::other("too many connections")) };
             stream.set_nodelay(true)?;
             places.open.inc();
             let place = Place { _permit: place, open: places.open };
-            inner.accept(Guarded { stream, idle: Box::pin(sleep(HEAD_TIME)), _place: place }, service).await
+            let idle = Box::pin(sleep(places.times.head));
+            inner.accept(Guarded { stream, idle, most: places.times.idle, _place: place }, service).await
         })
     }
 }
@@ -169,12 +187,14 @@ impl Drop for Place {
 struct Guarded {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
+    most: Duration,
     _place: Place,
 }
 
 impl Guarded {
     fn moved(&mut self) {
-        self.idle.as_mut().reset(Instant::now() + IDLE_TIME);
+        let until = Instant::now() + self.most;
+        self.idle.as_mut().reset(until);
     }
 
     fn idle<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {

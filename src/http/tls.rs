@@ -12,9 +12,6 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use tokio::sync::watch;
 use tracing::{error, info};
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(10);
-
 /// Where the certificates are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
@@ -88,14 +85,14 @@ impl TlsFiles {
         files.into_iter().flatten().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok()).collect()
     }
 
-    /// Reads the files again whenever they changed, until `stop`. Files that do not go together leave the old ones in
+    /// Looks at the files `every` so often and reads them again when they changed, until `stop`. Files that do not go together leave the old ones in
     /// use.
-    pub(super) async fn reload(self, config: RustlsConfig, mut stop: watch::Receiver<bool>) {
+    pub(super) async fn reload(self, config: RustlsConfig, every: Duration, mut stop: watch::Receiver<bool>) {
         let mut before = self.changed();
         loop {
             tokio::select! {
                 _ = stop.changed() => return,
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(every) => {}
             }
             let now = self.changed();
             if now == before {

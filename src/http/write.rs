@@ -1,9 +1,6 @@
 //! POST and PUT.
 
-use axum::{
-    body::Body,
-    http::{HeaderMap, StatusCode, Uri, header},
-};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::{
     auth::{Caller, may_write},
@@ -18,9 +15,8 @@ pub(super) async fn post(
     caller: &Caller,
     uri: &Uri,
     headers: &HeaderMap,
-    body: Body,
+    incoming: &mut Incoming,
 ) -> Result<Reply, Reply> {
-    let mut incoming = Incoming::new(body);
     may_write(caller, false)?;
     let lock = lock_id(uri)?;
     let call = WriteCall {

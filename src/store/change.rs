@@ -131,7 +131,11 @@ impl Inner {
             let (mark, known, generation) = (self.mark(), self.shared.clock.boot(), self.kv.generation());
             let read = self.call("get", budget, self.kv.get(&key)).await;
             match read {
-                Ok(Some(entry)) => return Ok((Some(self.base_of(entry, known, generation)?), mark)),
+                Ok(Some(entry)) => {
+                    // Whatever stands there now, what was known before is no base any more.
+                    let base = self.base_of(entry, known, generation).inspect_err(|_| self.forget())?;
+                    return Ok((Some(base), mark));
+                }
                 Ok(None) => {
                     self.forget();
                     return Ok((None, mark));

@@ -1,0 +1,19 @@
+//! The conformance list of the protocol, by number: `c13_…` is number 13. What is logic goes through the router alone
+//! (`read`, `write`, `lock`, `other`, `faults`), what is of the wire over real sockets (`wire`, `smuggling`, `limits`,
+//! `tls`).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
+
+mod ask;
+mod faults;
+mod kv;
+mod limits;
+mod live;
+mod lock;
+mod never;
+mod other;
+mod read;
+mod smuggling;
+mod tls;
+mod wire;
+mod world;
+mod write;
