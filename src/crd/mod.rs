@@ -1,6 +1,7 @@
 //! The resource type `TofuStateBackend`: its fields, what they admit, and the CustomResourceDefinition that is installed.
 //! No client code, and nothing that reads or writes a store.
 
+mod admission;
 pub mod annotations;
 pub mod conditions;
 mod definition;
@@ -16,6 +17,7 @@ mod settings;
 mod spec;
 mod status;
 
+pub use admission::{Violation, admit};
 pub use definition::{definition, yaml};
 pub use duration::{DurationError, parse_duration};
 pub use error::{FieldError, Invalid};
