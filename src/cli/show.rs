@@ -12,7 +12,10 @@ use tracing::warn;
 
 use crate::{
     http::StateRow,
-    registry::{Registry, Report, Served},
+    registry::{
+        Registry,
+        folder::{Report, Served},
+    },
     store::Budget,
 };
 

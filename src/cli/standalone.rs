@@ -1,7 +1,7 @@
 //! `tofustate standalone`: the HTTP backend without a cluster. A folder of manifests is the registry, an embedded database
 //! the store.
 
-use std::{io, net::SocketAddr, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio::sync::watch;
@@ -15,7 +15,10 @@ use super::{
 };
 use crate::{
     http::{App, Gates, HttpOptions, Rate, admin_router, router},
-    registry::{FolderError, FolderOptions, FolderRegistry, Registry, Tenancy},
+    registry::{
+        Registry, Tenancy,
+        folder::{FolderError, FolderOptions, FolderRegistry},
+    },
     store::{EmbeddedKv, Engine, EngineOptions, Kv, OpenError},
     telemetry::{EngineMetrics, HttpMetrics, Telemetry},
 };
@@ -142,9 +145,4 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
 
     tasks.run(&mut stop, stopping, Duration::from_secs(75)).await?;
     Ok(())
-}
-
-/// Where a listener ends up when port 0 was asked for.
-pub(super) fn loopback(address: SocketAddr) -> bool {
-    address.ip().is_loopback()
 }

@@ -62,6 +62,18 @@ impl Default for Settings {
     }
 }
 
+impl From<&crate::crd::Settings> for Settings {
+    fn from(wanted: &crate::crd::Settings) -> Self {
+        let crate::crd::RetentionSettings { max_versions, max_bytes, max_age, deletion_policy: _ } = wanted.retention;
+        Self {
+            retention: Retention { max_versions, max_bytes, max_age },
+            max_size: wanted.max_size,
+            lock_required: wanted.lock.required,
+            client_force_unlock: wanted.lock.client_force_unlock,
+        }
+    }
+}
+
 /// A path that may be served, and by what right.
 #[derive(Clone)]
 pub struct Registration {

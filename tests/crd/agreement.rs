@@ -36,6 +36,8 @@ fn spec_agrees(spec: &Value) {
     let decoded: TofuStateBackend = serde_json::from_value(resource(spec.clone())).unwrap();
     let checked = decoded.settings();
     assert_eq!(admitted.is_ok(), checked.is_ok(), "{spec}\nschema: {admitted:?}\ntypes: {checked:?}");
+    let ours = tofustate::crd::admit(&resource(spec.clone()), None);
+    assert_eq!(admitted.is_ok(), ours.is_ok(), "{spec}\nschema: {admitted:?}\nadmit: {ours:?}");
 }
 
 #[test]
