@@ -29,6 +29,8 @@ pub struct Reader {
     sha256: Sha256,
     size: u64,
     held: Option<Bytes>,
+    /// The whole was right. Without it there is no end: a `next` that failed or was dropped half-way is none.
+    whole: bool,
 }
 
 thread_local! {
@@ -86,6 +88,7 @@ impl State {
             reader.held = reader.piece(budget).await?;
             if reader.held.is_none() {
                 reader.check()?;
+                reader.whole = true;
             }
             return Ok(Some(reader));
         }
@@ -101,7 +104,7 @@ impl Reader {
     ) -> Result<Self, StateError> {
         let decoder = Some(decoder().map_err(|error| damaged(&version, error))?);
         let (state, sha256) = (state.clone(), Sha256::new());
-        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None })
+        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None, whole: false })
     }
 
     /// Reads all of it and keeps nothing.
@@ -122,9 +125,15 @@ impl Reader {
     ///
     /// # Errors
     /// What comes does not match what the head says, or the store is away. The answer has to end there, short of its
-    /// length.
+    /// length: every further call fails too, also after one that was dropped half-way.
     pub async fn next(&mut self, budget: &mut Budget) -> Result<Option<Bytes>, StateError> {
-        let Some(piece) = self.held.take() else { return Ok(None) };
+        let Some(piece) = self.held.take() else {
+            if self.whole {
+                return Ok(None);
+            }
+            let fault = "it was to go on after a call that failed or was given up half-way".to_owned();
+            return Err(StateError::Internal { doing: "reading a state", fault });
+        };
         self.held = match self.piece(budget).await {
             Ok(next) => next,
             Err(error) => {
@@ -134,6 +143,7 @@ impl Reader {
         };
         if self.held.is_none() {
             self.check().inspect_err(|error| error.log("read", self.state.path()))?;
+            self.whole = true;
         }
         self.state.inner.shared.metrics.bytes("read", piece.len() as u64);
         Ok(Some(piece))
