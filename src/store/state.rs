@@ -262,12 +262,14 @@ impl State {
     /// Takes the store as it is, on a person's word: an empty head where the one of `epoch` was lost.
     ///
     /// # Errors
-    /// Another epoch was seen last, or the head is there.
+    /// Another epoch was seen last, or the head is there; [`StateError::HeadBehind`] where it is an older one.
     pub async fn accept_empty(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
             let mark = self.mark_of(epoch)?;
-            if self.inner.load_raw(budget).await?.0.is_some() {
-                return Err(StateError::NothingToAccept);
+            match self.inner.load_any(budget).await {
+                Err(StateError::HeadLost { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(StateError::NothingToAccept),
             }
             let empty = Head::instead_of_lost(self.inner.owner.clone(), mark.epoch, mark.revision);
             self.inner.put_absent(empty, budget).await?;
