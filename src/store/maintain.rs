@@ -37,16 +37,22 @@ impl State {
         if matches!(head.retained(&keep, inner.kv.now()), Step::Change(..)) {
             let change = inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now)));
             let dropped = change.await?;
-            inner.shared.metrics.removed("version", dropped);
             info!(path = %inner.path, dropped, "older versions dropped by the retention");
         }
         self.empty_trash(&head, budget).await
     }
 
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
+        let shared = &self.inner.shared;
+        let began = shared.clock.boot();
         let moved = self.inner.put_versions(older, budget).await?;
         let mut sent = false;
         let named = self.inner.change("moving older versions out", budget, |head, _, _| {
+            // As with uploads: on a machine that was suspended meanwhile, the sweep of another may have been here and
+            // the trash emptied again.
+            if shared.clock.boot().saturating_sub(began) > shared.options.upload_time {
+                return Ok(Step::Same(Vec::new()));
+            }
             let step = head.moved_out(&moved);
             sent |= matches!(step, Step::Change(..));
             Ok(step)
@@ -118,16 +124,17 @@ impl State {
     /// Deletes every object of a path that was released with `delete`: those in the trash, and those that no head
     /// named. Then the trash is empty.
     pub(super) async fn delete_all_objects(&self, budget: &mut Budget) -> Result<(), StateError> {
-        for listed in self.inner.list(budget).await? {
+        let all = self.inner.list(budget).await?;
+        // The head is read after the list: while it is still given up, nothing in the list is of whoever comes next.
+        self.released_head(budget).await?;
+        for listed in all {
             while let Err(error) = self.inner.call("delete_part", budget, self.inner.kv.delete_part(&listed.key)).await
             {
                 self.inner.retry("deleting a part", budget, error).await?;
             }
         }
         loop {
-            let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
-            // Whoever claimed the path since has a trash of its own.
-            base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
+            let base = self.released_head(budget).await?;
             let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
@@ -137,6 +144,13 @@ impl State {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The head that this owner gave up. Whoever claimed the path since has versions and a trash of its own.
+    async fn released_head(&self, budget: &mut Budget) -> Result<Base, StateError> {
+        let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
+        base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
+        Ok(base)
     }
 }
 
@@ -172,17 +186,22 @@ impl Inner {
     }
 
     /// Moves all but the current version out of a head that has no room for the next change. The caller has the turn.
-    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<(), StateError> {
+    /// Answers whether another look makes sense: false where there is nothing that could move.
+    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<bool, StateError> {
+        let doing = "moving older versions out";
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
         let Step::Change(head, _) = base.head.moved_out(&moved) else {
             // What is left are damaged versions: the oldest have to go.
-            return Ok(());
+            return Ok(false);
         };
         match self.replace(base, *head, budget).await {
-            Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),
-            Err(StateError::Store { error, .. }) => self.retry("moving older versions out", budget, error).await,
-            done => done,
+            Err(StateError::Store { error: KvError::CasMismatch, .. }) => {
+                budget.pause(None).await.map_err(|_| StateError::Busy { doing })?;
+            }
+            Err(StateError::Store { error, .. }) => self.retry(doing, budget, error).await?,
+            done => done?,
         }
+        Ok(true)
     }
 }
