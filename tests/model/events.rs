@@ -107,7 +107,7 @@ impl Events {
     async fn crowd(&mut self) {
         if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
             let replica = self.fleet.any();
-            alive(&replica, replica.state.force_unlock(&lock.id, "x", &mut budget())).await;
+            self.fleet.break_lock(&replica, &lock.id, "x").await;
         }
         self.fleet.world.set_fault_rate(200);
         let mut crowd = JoinSet::new();
@@ -168,7 +168,7 @@ impl Events {
         let old = self.fleet.world.snapshot();
         // The head has to move on, whatever the clients left.
         if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
-            let _ = self.fleet.get(0).state.force_unlock(&lock.id, "x", &mut budget()).await;
+            let _ = self.fleet.break_lock(&self.fleet.get(0), &lock.id, "x").await;
         }
         let (body, last) = (self.client.body(), self.client.body());
         self.client.post(None, &body).await;
@@ -254,7 +254,7 @@ impl Events {
         self.settle().await;
         let replica = self.fleet.get(0);
         if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
-            let _ = replica.state.force_unlock(&lock.id, "x", &mut budget()).await;
+            let _ = self.fleet.break_lock(&replica, &lock.id, "x").await;
         }
         self.fleet.world.inner.lock().unwrap().oracle.deleting = true;
         if let Err(error) = replica.state.release(true, &mut budget()).await {
