@@ -34,6 +34,8 @@ pub struct Oracle {
     /// How often the bytes of a write may become a version: once under a lock, once an attempt without.
     pub allowed: HashMap<Sha256Sum, u32>,
     written: HashMap<Sha256Sum, u32>,
+    /// The largest version number that was ever given, also in a life that was set back: engines had seen it.
+    last_number: u64,
     released: VecDeque<String>,
     /// Locks that somebody asked to break.
     pub breaking: HashSet<String>,
@@ -147,9 +149,10 @@ impl Oracle {
     fn versions(&mut self, before: &Head, after: &Head) {
         let new: Vec<_> = after.versions.iter().filter(|version| before.version(version.number).is_none()).collect();
         for version in &new {
-            if version.number < before.next {
+            if version.number < before.next || version.number <= self.last_number {
                 self.violation(format!("version number {} was used again", version.number));
             }
+            self.last_number = self.last_number.max(version.number);
             let holder = before.lock.as_ref().map(|lock| lock.id.clone());
             if version.lock != holder {
                 self.violation(format!("a write under {:?} landed while {holder:?} held the lock", version.lock));
