@@ -173,8 +173,7 @@ async fn opening_the_store_again_finds_every_version() {
     state.take_lock("a").await.unwrap();
     let mark = state.mark();
     drop(state);
-    let folder = world.folder;
-    drop((world.kv, world.engine));
+    let folder = world.close().await;
     let path = folder.as_ref().unwrap().path();
     let world = World::on(tofustate::store::EmbeddedKv::open(path).unwrap(), None);
     let state = world.open(crate::world::owner(1), mark, Default::default());

@@ -42,7 +42,8 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     assert_eq!(state.pull().await.unwrap(), Some(noisy(3, 2 << 20)));
     state.let_go("a").await.unwrap();
     state.post(None, &small(4)).await.unwrap();
-    drop((state, world));
+    drop(state);
+    world.close().await;
 
     let world = World::on(EmbeddedKv::open(&folder).unwrap(), None);
     let state = world.state().await;

@@ -107,9 +107,8 @@ async fn an_entry_that_the_store_does_not_know_is_foreign() {
     let state = world.state().await;
     state.post(None, &small(1)).await.unwrap();
     let epoch = world.head().await.epoch;
-    let World { kv, engine, folder } = world;
-    drop((state, engine, kv));
-    let folder = folder.unwrap();
+    drop(state);
+    let folder = world.close().await.unwrap();
     for raw in [&b"another program's"[..], b"", b"d", b"p\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0"] {
         let database = Database::open(folder.path().join("states.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
@@ -121,7 +120,7 @@ async fn an_entry_that_the_store_does_not_know_is_foreign() {
         assert!(matches!(foreign.value, Value::Foreign(_)), "{foreign:?}");
         let not_a_head = |error: &HeadError| matches!(error, HeadError::NotAHead(_));
         refused(&world, epoch, "a foreign entry", not_a_head, false).await;
-        drop(world);
+        world.close().await;
         let database = Database::open(folder.path().join("states.redb")).unwrap();
         let table = redb::ReadableDatabase::begin_read(&database).unwrap().open_table(ENTRIES).unwrap();
         assert_eq!(table.get(PATH).unwrap().unwrap().value(), raw);

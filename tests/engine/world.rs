@@ -38,6 +38,19 @@ impl World {
         Self { kv: Arc::new(kv), engine, folder }
     }
 
+    /// Closes the store, so that its folder can be opened again. Deletions of what uploads left may still be at work.
+    pub(crate) async fn close(self) -> Option<TempDir> {
+        let Self { kv, engine, folder } = self;
+        drop(engine);
+        let alone = async {
+            while Arc::strong_count(&kv) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), alone).await.expect("somebody has the store still");
+        folder
+    }
+
     /// The state as a new process opens it; nothing is read or written yet.
     pub(crate) fn open(&self, owner: Owner, mark: Option<Mark>, settings: Settings) -> State {
         let kv: Arc<dyn Kv> = self.kv.clone();

@@ -113,6 +113,25 @@ fn an_id_that_was_just_released_unlocks_again_whoever_holds_35() {
 }
 
 #[test]
+fn an_unlock_whose_answer_was_lost_breaks_nobody_elses_lock() {
+    let mut story = Story::new();
+    for ask in [Unlock::ById("a".into()), Unlock::Quiet(Duration::ZERO)] {
+        story.head.released.clear();
+        story.now += 10;
+        story.lock("a").unwrap();
+        story.now += 10;
+        let name = format!("{ask:?}");
+        let step = story.head.unlocked(&ask, "me", op(&name), story.now());
+        assert!(story.take(step).unwrap().0.is_some());
+        story.lock("b").unwrap();
+        story.now += 10;
+        let again = story.head.unlocked(&ask, "me", op(&name), story.now());
+        assert_eq!(story.take(again), Ok((None, false)), "{name}");
+        assert_eq!(story.unlock("b").map(|(_, changed)| changed), Ok(true));
+    }
+}
+
+#[test]
 fn an_id_that_never_held_does_not_unlock_35() {
     let mut story = Story::new();
     assert_eq!(story.unchanged(|story| story.unlock("a")), Refusal::NeverHeld { id: "a".into() });

@@ -1,4 +1,10 @@
-//! Nothing of a state, and no credential, in an error, a `Debug` or a log, whatever goes wrong.
+//! Nothing of a state, and no credential, in an error, a `Debug` or a log, whatever goes wrong. A binary of its own: whether
+//! a line is logged at all is decided once for a process.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+#[path = "engine/world.rs"]
+#[allow(dead_code, reason = "the engine's tests use the rest")]
+mod world;
 
 use std::{
     io::Write,
@@ -9,7 +15,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tofustate::store::{LockCall, StateError, Value, WriteCall};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{Asked, PATH, World, budget, info, noisy, small};
+use world::{Asked, PATH, World, budget, info, noisy, small};
 
 const MARKER: &str = "h4rdly-a-s3cret";
 const CREDENTIAL: &str = "5alted-ha5h";
