@@ -237,9 +237,14 @@ impl Inner {
             if move_out && !base.head.to_move_out(self.shared.options.inline, true).is_empty() {
                 return Err(Swap::NoRoom);
             }
+            let before = (text.len(), head.versions.len());
             if !head.shrink(self.kv.now()) {
                 return Err(Swap::Full(text.len()));
             }
+            tracing::warn!(
+                path = %self.path, bytes = before.0, dropped = before.1 - head.versions.len(), trash = head.trash.len(),
+                "the head has no room: the oldest versions were dropped before the retention asked for it"
+            );
             text = head.encode();
         }
         if let Err(fault) = head.check() {

@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
 use super::{
     Budget, Sha256Sum, State, StateError,
@@ -234,7 +234,12 @@ impl Reader {
 fn decoder() -> std::io::Result<Decoder<'static>> {
     match DECODER.take() {
         Some(mut decoder) => decoder.reinit().map(|()| decoder),
-        None => Decoder::new(),
+        None => {
+            let mut decoder = Decoder::new()?;
+            // What is written here has a window of 2 MiB; a damaged frame must not ask for more memory than 8.
+            decoder.set_parameter(DParameter::WindowLogMax(23))?;
+            Ok(decoder)
+        }
     }
 }
 

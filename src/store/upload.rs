@@ -73,6 +73,15 @@ impl State {
     /// # Errors
     /// A length over the limit, or a `Content-MD5` that is none.
     pub fn upload(&self, call: WriteCall<'_>) -> Result<Upload, StateError> {
+        let begun = self.begin_upload(call);
+        if let Err(error) = &begun {
+            self.inner.shared.metrics.operation("write", error.kind(), Duration::ZERO);
+            error.log("write", &self.inner.path);
+        }
+        begun
+    }
+
+    fn begin_upload(&self, call: WriteCall<'_>) -> Result<Upload, StateError> {
         let limit = self.inner.settings.load().max_size;
         if call.length.is_some_and(|length| length > limit) {
             return Err(StateError::TooLarge { limit });
