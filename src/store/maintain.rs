@@ -118,7 +118,11 @@ impl State {
     /// Deletes every object of a path that was released with `delete`: those in the trash, and those that no head
     /// named. Then the trash is empty.
     pub(super) async fn delete_all_objects(&self, budget: &mut Budget) -> Result<(), StateError> {
-        for listed in self.inner.list(budget).await? {
+        let listed = self.inner.list(budget).await?;
+        // Read after the list: whoever claims the path from here on put nothing that stands in it.
+        let gone = Owner { released: true, ..self.inner.owner.clone() };
+        self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?.head.owned_by(&gone)?;
+        for listed in listed {
             while let Err(error) = self.inner.call("delete_part", budget, self.inner.kv.delete_part(&listed.key)).await
             {
                 self.inner.retry("deleting a part", budget, error).await?;
@@ -127,7 +131,7 @@ impl State {
         loop {
             let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
             // Whoever claimed the path since has a trash of its own.
-            base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
+            base.head.owned_by(&gone)?;
             let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
