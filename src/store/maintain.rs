@@ -9,12 +9,14 @@ use super::{
     Budget, Head, KvError, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
-    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version},
+    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version, object_name_ok},
     keys, mutant, object_name,
 };
 
 /// What background work may wait for the store.
 const BUDGET: Duration = Duration::from_secs(25);
+/// More parts than any object has: 256 MiB are 410 of them.
+const MOST_PARTS: u32 = 1 << 16;
 
 impl State {
     /// Moves older versions out of the head, applies the retention, deletes trash whose hour is over.
@@ -105,6 +107,10 @@ impl State {
         let mut objects: BTreeMap<String, (u32, bool)> = BTreeMap::new();
         for listed in inner.list(budget).await? {
             let Some((name, index)) = keys::parse_part(&inner.path, &listed.key) else { continue };
+            // Not one that we wrote: no head may name it, not even in its trash.
+            if !object_name_ok(name) || index >= MOST_PARTS {
+                continue;
+            }
             let age = Duration::try_from(now.duration_since(listed.created)).unwrap_or_default();
             let old = age > SWEEP_AGE || mutant::is("sweep-without-age");
             let (parts, all_old) = objects.entry(name.to_owned()).or_insert((0, true));
