@@ -209,9 +209,8 @@ impl Inner {
             match self.swap(&base, head, !made_room, budget).await {
                 Ok(()) => return Ok(done),
                 Err(Swap::NoRoom) => {
-                    // Once: what could not move out then will not later.
-                    made_room = true;
-                    self.make_room(&base, budget).await?;
+                    // What cannot move out now will not later.
+                    made_room = !self.make_room(&base, budget).await?;
                 }
                 Err(Swap::Wrong(fault)) => return Err(StateError::Internal { doing, fault: fault.to_owned() }),
                 Err(Swap::Full(bytes)) => return Err(Refusal::HeadFull { bytes }.into()),

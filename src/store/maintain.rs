@@ -182,17 +182,23 @@ impl Inner {
     }
 
     /// Moves all but the current version out of a head that has no room for the next change. The caller has the turn.
-    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<(), StateError> {
+    /// False: nothing can move out.
+    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<bool, StateError> {
+        let doing = "moving older versions out";
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
-        let Step::Change(head, _) = base.head.moved_out(&moved) else {
-            // What is left are damaged versions: the oldest have to go.
-            return Ok(());
-        };
-        match self.replace(base, *head, budget).await {
-            Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),
-            Err(StateError::Store { error, .. }) => self.retry("moving older versions out", budget, error).await,
-            done => done,
+        loop {
+            // Not the base: it may be too old by now to build on.
+            let base = self.load(budget).await?;
+            let Step::Change(head, _) = base.head.moved_out(&moved) else { return Ok(!moved.is_empty()) };
+            match self.replace(&base, *head, budget).await {
+                Ok(()) => return Ok(true),
+                Err(StateError::Store { error: KvError::CasMismatch, .. }) => {
+                    budget.pause(None).await.map_err(|_| StateError::Busy { doing })?;
+                }
+                Err(StateError::Store { error, .. }) => self.retry(doing, budget, error).await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 }
