@@ -94,15 +94,18 @@ impl Inner {
         if behind(&base.head, known.mark) {
             return;
         }
-        let mark = Some(Mark::of(&base.head));
-        known.mark = mark;
+        known.mark = Some(Mark::of(&base.head));
         match &mut known.base {
             Some(old) if old.revision == base.revision && old.known > base.known => {}
             slot => *slot = Some(base.clone()),
         }
         known.due = base.head.due(&self.settings.load().retention);
         drop(known);
-        self.seen.send_if_modified(|seen| std::mem::replace(seen, mark) != mark);
+        // Looked at under the lock of the channel: of two that come here at once the later one may be the older.
+        self.seen.send_if_modified(|seen| {
+            let mark = self.mark();
+            std::mem::replace(seen, mark) != mark
+        });
     }
 
     /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.
