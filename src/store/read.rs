@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
 use super::{
     Budget, Sha256Sum, State, StateError,
@@ -15,6 +15,8 @@ use super::{
 
 /// The most bytes of one piece of the answer.
 const PIECE: usize = 128 * 1024;
+/// The most memory that a frame may ask for, as a power of two: 8 MiB. Ours ask for 2; zstd's own bound is 128.
+const MOST_WINDOW: u32 = 23;
 
 /// A version on its way out. The last piece leaves only when the whole was checked, so that a fault cuts the answer
 /// short of its length.
@@ -224,7 +226,11 @@ impl Reader {
 fn decoder() -> std::io::Result<Decoder<'static>> {
     match DECODER.take() {
         Some(mut decoder) => decoder.reinit().map(|()| decoder),
-        None => Decoder::new(),
+        None => {
+            let mut decoder = Decoder::new()?;
+            decoder.set_parameter(DParameter::WindowLogMax(MOST_WINDOW))?;
+            Ok(decoder)
+        }
     }
 }
 
