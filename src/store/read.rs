@@ -15,6 +15,8 @@ use super::{
 
 /// The most bytes of one piece of the answer.
 const PIECE: usize = 128 * 1024;
+/// The most memory that a frame may ask for, as a power of two: 8 MiB. Ours ask for 2; zstd's own bound is 128.
+const MOST_WINDOW: u32 = 23;
 
 /// A version on its way out. The last piece leaves only when the whole was checked, so that a fault cuts the answer
 /// short of its length.
@@ -236,8 +238,7 @@ fn decoder() -> std::io::Result<Decoder<'static>> {
         Some(mut decoder) => decoder.reinit().map(|()| decoder),
         None => {
             let mut decoder = Decoder::new()?;
-            // What is written here has a window of 2 MiB; a damaged frame must not ask for more memory than 8.
-            decoder.set_parameter(DParameter::WindowLogMax(23))?;
+            decoder.set_parameter(DParameter::WindowLogMax(MOST_WINDOW))?;
             Ok(decoder)
         }
     }

@@ -5,5 +5,7 @@
 
 mod dropped;
 mod each_call;
+mod limits;
+mod races;
 mod scenario;
 mod store;

@@ -6,11 +6,11 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tofustate::{
     store::{
         Budget, Engine, EngineOptions, LockCall, Registration, Settings, State, StateError, StatePath, WriteCall,
-        head::{InlineLimits, Owner, Retention},
+        head::{InlineLimits, Owner, Retention, WriteDone},
     },
     telemetry::EngineMetrics,
 };
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::store::{PATH, PausedClock, Store};
 
@@ -88,9 +88,9 @@ pub(crate) fn body(serial: u64, len: usize) -> Vec<u8> {
     body
 }
 
-pub(crate) fn engine(inline: InlineLimits) -> Engine {
+pub(crate) fn engine(store: &Store, inline: InlineLimits) -> Engine {
     let options = EngineOptions { inline, ..EngineOptions::default() };
-    Engine::with_clock(options, EngineMetrics::default(), Arc::new(PausedClock(Instant::now())))
+    Engine::with_clock(options, EngineMetrics::default(), Arc::new(PausedClock::of(store)))
 }
 
 pub(crate) fn open(engine: &Engine, store: &Arc<Store>, claim: u64, max_versions: u32) -> State {
@@ -111,10 +111,14 @@ pub(crate) async fn pull(state: &State) -> Result<Option<Vec<u8>>, StateError> {
     }
 }
 
+pub(crate) async fn post(state: &State, lock: Option<&str>, body: &[u8]) -> Result<WriteDone, StateError> {
+    state.write(WriteCall { lock, ..WriteCall::default() }, body, &mut budget()).await
+}
+
 impl Run {
     pub(crate) fn new() -> Self {
         let store = Store::new();
-        let engine = engine(InlineLimits { version: 400, kept: 0, most: 600 });
+        let engine = engine(&store, InlineLimits { version: 400, kept: 0, most: 600 });
         let state = open(&engine, &store, 1, 3);
         // In the head, beside it, streamed in several parts; and what is written without a lock.
         let sizes = [(1, 200), (2, 4_000), (3, 66_000), (4, 300), (5, 350), (6, 10)];
@@ -174,9 +178,12 @@ impl Run {
         for _ in 0..4 {
             match self.call(step).await {
                 Ok(()) => return self.done(step).await,
-                Err(error @ (StateError::Unavailable { .. } | StateError::Busy { .. } | StateError::Store { .. })) => {
-                    last = Some(error);
-                }
+                Err(
+                    error @ (StateError::Unavailable { .. }
+                    | StateError::Busy { .. }
+                    | StateError::Store { .. }
+                    | StateError::UploadTooSlow),
+                ) => last = Some(error),
                 Err(error) => return Err(format!("{step:?}: {error:?}")),
             }
         }

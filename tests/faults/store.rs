@@ -4,7 +4,7 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,11 @@ use jiff::{SignedDuration, Timestamp};
 use tofustate::store::{
     Clock, Entry, Expect, Head, Kv, KvError, Listed, Revision, StatePath, Value, head::ObjectRef, keys,
 };
-use tokio::{sync::Notify, task::yield_now, time::Instant};
+use tokio::{
+    sync::Notify,
+    task::yield_now,
+    time::{Instant, sleep},
+};
 
 pub(crate) const PATH: &str = "team/app";
 
@@ -35,6 +39,12 @@ pub(crate) enum Fault {
     Twice,
     /// Another replica changes the head first.
     Overtaken,
+    /// The store's clock jumps by that many seconds.
+    Clock(i64),
+    /// The machine was suspended for an hour.
+    Suspended,
+    /// What was read before may not be built upon any more.
+    Generation,
 }
 
 /// The kinds of errors. A mismatch is no fault but an answer.
@@ -83,6 +93,7 @@ struct Inner {
     late: Vec<(usize, Call)>,
     violations: Vec<String>,
     gate: Option<(&'static str, Arc<Gate>)>,
+    slow: HashMap<&'static str, Duration>,
 }
 
 /// Holds up one call.
@@ -108,9 +119,11 @@ pub(crate) struct Store {
     start: Instant,
     calls: AtomicUsize,
     pub(crate) part_bytes: AtomicUsize,
-    pub(crate) generation: AtomicU64,
-    /// How long a deletion takes, in milliseconds.
-    pub(crate) slow_deletes: AtomicU64,
+    generation: AtomicU64,
+    /// Seconds that the store's clock is off.
+    clock: AtomicI64,
+    /// What the machine's clock counted while it was suspended, in seconds.
+    suspended: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -121,7 +134,8 @@ impl Store {
             calls: 0.into(),
             part_bytes: 16_384.into(),
             generation: 0.into(),
-            slow_deletes: 0.into(),
+            clock: 0.into(),
+            suspended: Arc::default(),
         })
     }
 
@@ -148,6 +162,11 @@ impl Store {
         gate
     }
 
+    /// Calls of that name take so long.
+    pub(crate) fn slow(&self, name: &'static str, time: Duration) {
+        self.inner.lock().unwrap().slow.insert(name, time);
+    }
+
     pub(crate) fn violations(&self) -> Vec<String> {
         self.inner.lock().unwrap().violations.clone()
     }
@@ -155,6 +174,16 @@ impl Store {
     pub(crate) fn parts(&self) -> Vec<String> {
         let inner = self.inner.lock().unwrap();
         inner.entries.keys().filter(|key| key.starts_with(keys::VERSIONS)).cloned().collect()
+    }
+
+    /// Bytes of all parts.
+    pub(crate) fn part_bytes_stored(&self) -> u64 {
+        let inner = self.inner.lock().unwrap();
+        let bytes = |stored: &Stored| match &stored.value {
+            Value::Part(part) => part.bytes.len() as u64,
+            _ => 0,
+        };
+        inner.entries.values().map(bytes).sum()
     }
 
     pub(crate) fn head(&self) -> Option<Head> {
@@ -168,6 +197,11 @@ impl Store {
         move |store| store.inner.lock().unwrap().entries = entries
     }
 
+    /// What was read before may not be built upon any more.
+    pub(crate) fn next_generation(&self) {
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// An entry put behind the engine's back.
     pub(crate) fn plant(&self, key: &str, value: Value) {
         let created = self.now();
@@ -176,8 +210,14 @@ impl Store {
 
     /// Another replica changes the head, and nothing in it.
     pub(crate) fn overtake(&self) {
-        let Some(mut head) = self.head() else { return };
-        head.revision += 1;
+        if let Some(mut head) = self.head() {
+            head.revision += 1;
+            self.plant_head(&head);
+        }
+    }
+
+    /// Writes over the head, whatever it is.
+    pub(crate) fn plant_head(&self, head: &Head) {
         let mut inner = self.inner.lock().unwrap();
         let stored = inner.entries.get_mut(PATH).unwrap();
         stored.value = Value::Document(head.encode().into());
@@ -225,12 +265,12 @@ impl Store {
         changed: impl Fn(Revision) -> T + Send,
     ) -> Result<T, KvError> {
         let number = self.calls.fetch_add(1, Ordering::Relaxed) + 1;
-        let (fault, late, gate) = {
+        let (fault, late, gate, slow) = {
             let mut inner = self.inner.lock().unwrap();
             let inner = &mut *inner;
             let gate = inner.gate.take_if(|(held, _)| *held == name).map(|(_, gate)| gate);
             let late: Vec<_> = inner.late.extract_if(.., |(at, _)| *at <= number).collect();
-            (inner.faults.remove(&number), late, gate)
+            (inner.faults.remove(&number), late, gate, inner.slow.get(name).copied())
         };
         for (_, call) in late {
             let _ = self.act(&call);
@@ -240,9 +280,8 @@ impl Store {
             gate.reached.notify_one();
             gate.open.notified().await;
         }
-        let slow = self.slow_deletes.load(Ordering::Relaxed);
-        if name == "delete_part" && slow > 0 {
-            tokio::time::sleep(Duration::from_millis(slow)).await;
+        if let Some(slow) = slow {
+            sleep(slow).await;
         }
         let act = || match &change {
             Some(call) => self.act(call).map(&changed),
@@ -273,6 +312,19 @@ impl Store {
             Some(Fault::Overtaken) => {
                 self.overtake();
                 act()
+            }
+            Some(Fault::Clock(seconds)) => {
+                self.clock.fetch_add(seconds, Ordering::Relaxed);
+                act()
+            }
+            Some(Fault::Suspended) => {
+                self.suspended.fetch_add(3_600, Ordering::Relaxed);
+                act()
+            }
+            Some(Fault::Generation) => {
+                let done = act();
+                self.next_generation();
+                done
             }
         };
         yield_now().await;
@@ -355,7 +407,8 @@ impl Kv for Store {
 
     fn now(&self) -> Timestamp {
         let base: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        base + SignedDuration::try_from(self.start.elapsed()).unwrap()
+        let off = SignedDuration::from_secs(self.clock.load(Ordering::Relaxed));
+        base + SignedDuration::try_from(self.start.elapsed()).unwrap() + off
     }
 
     fn part_bytes(&self) -> usize {
@@ -367,11 +420,20 @@ impl Kv for Store {
     }
 }
 
-/// The machine's clock: the paused one of the runtime.
-pub(crate) struct PausedClock(pub(crate) Instant);
+/// The clock of the machine that an engine on this store runs on: the paused one of the runtime.
+pub(crate) struct PausedClock {
+    start: Instant,
+    suspended: Arc<AtomicU64>,
+}
+
+impl PausedClock {
+    pub(crate) fn of(store: &Store) -> Self {
+        Self { start: store.start, suspended: store.suspended.clone() }
+    }
+}
 
 impl Clock for PausedClock {
     fn boot(&self) -> Duration {
-        self.0.elapsed()
+        self.start.elapsed() + Duration::from_secs(self.suspended.load(Ordering::Relaxed))
     }
 }
