@@ -161,10 +161,9 @@ impl Inner {
 
     /// Reads the head as one that this process may work on.
     pub(super) async fn load(&self, budget: &mut Budget) -> Result<Base, StateError> {
-        let base = self.load_any(budget).await?.ok_or(StateError::NotRegistered);
-        let base = match base {
-            Err(StateError::NotRegistered) if mutant::is("lost-head-made-anew") => self.create(budget).await?,
-            other => other?,
+        let base = match self.load_any(budget).await {
+            Err(StateError::HeadLost { .. }) if mutant::is("lost-head-made-anew") => self.create(budget).await?,
+            found => found?.ok_or(StateError::NotRegistered)?,
         };
         base.head.owned_by(&self.owner)?;
         Ok(base)
