@@ -13,8 +13,8 @@ pub const ROLLBACK_TO: &str = "tofustate.io/rollback-to";
 /// On a TofuStateBackend: reconcile now (any value not used before, such as a time).
 pub const RECONCILE: &str = "tofustate.io/reconcile";
 
-/// On a TofuStateBackend whose state is gone from the store (`HeadLost`) or went back in time: start again from what the
-/// store has now, even if that is nothing (`<epoch>`, from `status.headEpoch`). tofu will then plan to build everything.
+/// On a TofuStateBackend whose state is gone from the store (`HeadLost`): start again from nothing (`<epoch>`, from
+/// `status.headEpoch`). tofu will then plan to build everything.
 pub const ACCEPT_EMPTY: &str = "tofustate.io/accept-empty";
 
 /// On a TofuStateBackend whose store was restored from an older snapshot: go on from the older state (`<epoch>`, from

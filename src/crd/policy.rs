@@ -71,7 +71,7 @@ pub struct LockPolicy {
     #[serde(default)]
     pub required: bool,
 
-    /// Age from which a lock counts as stale, for example 12h: the condition LockStale becomes True and an Event says who
+    /// Quiet time (since the lock was granted or last written under) from which a lock counts as stale, for example 12h: the condition LockStale becomes True and an Event says who
     /// holds it. Nothing else happens unless staleAction says so. Default: locks never count as stale.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = MAX_DURATION), extend("x-kubernetes-validations" = rules::duration()))]
@@ -84,7 +84,7 @@ pub struct LockPolicy {
     pub stale_action: StaleAction,
 
     /// Whether an unlock request without a body, which is what terraform force-unlock sends, releases the lock. Allow: it
-    /// does once the lock is a minute old, and is recorded as forced. Deny: it is refused with 409; a person uses the
+    /// does once the lock was quiet for a minute (granted, and last written under, longer ago), and is recorded as forced. Deny: it is refused with 409; a person uses the
     /// annotation tofustate.io/force-unlock. tofu force-unlock names the lock's id and is not affected. Default: Allow.
     #[serde(default)]
     pub client_force_unlock: ClientForceUnlock,
@@ -103,7 +103,7 @@ pub enum StaleAction {
 /// Whether an unlock request without a body releases the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ClientForceUnlock {
-    /// Once the lock is a minute old.
+    /// Once the lock was quiet for a minute.
     #[default]
     Allow,
     /// Never.

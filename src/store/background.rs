@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    State, StatePath,
+    State, StateError, StatePath,
     engine::{Inner, Shared},
 };
 
@@ -58,6 +58,16 @@ impl Background {
         }
     }
 
+    /// States for the next pass, which nobody is woken for.
+    fn put_back(&self, states: impl Iterator<Item = State>) {
+        let mut plan = self.plan();
+        for state in states {
+            if plan.waiting.insert(state.inner.path.clone()) {
+                plan.woken.push(Arc::downgrade(&state.inner));
+            }
+        }
+    }
+
     fn take_woken(&self) -> Vec<State> {
         let mut plan = self.plan();
         plan.waiting.clear();
@@ -98,16 +108,25 @@ pub(super) async fn run(shared: &Shared, mut stop: watch::Receiver<bool>) {
             () = shared.background.more.notified() => {}
             _ = looks.tick() => sweep = shared.background.look(shared.clock.boot()),
         }
-        for state in shared.background.take_woken() {
-            let _ = state.maintain().await;
+        // One at a time, behind the clients' work. Where the store is away the pass ends: each of thousands would wait.
+        let mut woken = shared.background.take_woken().into_iter();
+        while let Some(state) = woken.next() {
+            let done = state.maintain().await;
             if stop.has_changed().unwrap_or(true) {
                 return;
             }
+            if matches!(done, Err(StateError::Unavailable { .. })) {
+                shared.background.put_back([state].into_iter().chain(woken));
+                break;
+            }
         }
         for state in sweep {
-            let _ = state.sweep().await;
+            let done = state.sweep().await;
             if stop.has_changed().unwrap_or(true) {
                 return;
+            }
+            if matches!(done, Err(StateError::Unavailable { .. })) {
+                break;
             }
         }
     }

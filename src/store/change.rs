@@ -94,15 +94,18 @@ impl Inner {
         if behind(&base.head, known.mark) {
             return;
         }
-        let mark = Some(Mark::of(&base.head));
-        known.mark = mark;
+        known.mark = Some(Mark::of(&base.head));
         match &mut known.base {
             Some(old) if old.revision == base.revision && old.known > base.known => {}
             slot => *slot = Some(base.clone()),
         }
         known.due = base.head.due(&self.settings.load().retention);
         drop(known);
-        self.seen.send_if_modified(|seen| std::mem::replace(seen, mark) != mark);
+        // Asked for anew: of two that got here at once, the later may have the older head.
+        self.seen.send_if_modified(|seen| {
+            let mark = self.mark();
+            std::mem::replace(seen, mark) != mark
+        });
     }
 
     /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.
@@ -162,10 +165,9 @@ impl Inner {
 
     /// Reads the head as one that this process may work on.
     pub(super) async fn load(&self, budget: &mut Budget) -> Result<Base, StateError> {
-        let base = self.load_any(budget).await?.ok_or(StateError::NotRegistered);
-        let base = match base {
-            Err(StateError::NotRegistered) if mutant::is("lost-head-made-anew") => self.create(budget).await?,
-            other => other?,
+        let base = match self.load_any(budget).await {
+            Err(StateError::HeadLost { .. }) if mutant::is("lost-head-made-anew") => self.create(budget).await?,
+            found => found?.ok_or(StateError::NotRegistered)?,
         };
         base.head.owned_by(&self.owner)?;
         Ok(base)
@@ -213,9 +215,8 @@ impl Inner {
             match self.swap(&base, head, !made_room, budget).await {
                 Ok(()) => return Ok(done),
                 Err(Swap::NoRoom) => {
-                    // Once: what could not move out then will not later.
-                    made_room = true;
-                    self.make_room(&base, budget).await?;
+                    // What could not move out will not later; where only the swap failed, it will.
+                    made_room = !self.make_room(&base, budget).await?;
                 }
                 Err(Swap::Wrong(fault)) => return Err(StateError::Internal { doing, fault: fault.to_owned() }),
                 Err(Swap::Full(bytes)) => return Err(Refusal::HeadFull { bytes }.into()),
@@ -239,9 +240,14 @@ impl Inner {
             if move_out && !base.head.to_move_out(self.shared.options.inline, true).is_empty() {
                 return Err(Swap::NoRoom);
             }
+            let before = (text.len(), head.versions.len());
             if !head.shrink(self.kv.now()) {
                 return Err(Swap::Full(text.len()));
             }
+            tracing::warn!(
+                path = %self.path, bytes = before.0, dropped = before.1 - head.versions.len(), trash = head.trash.len(),
+                "the head has no room: the oldest versions were dropped before the retention asked for it"
+            );
             text = head.encode();
         }
         if let Err(fault) = head.check() {
@@ -262,6 +268,11 @@ impl Inner {
         let value = Value::Document(text.clone());
         let put = self.call("put", budget, self.kv.put(&key, &value, Expect::At(expected))).await;
         let revision = put.map_err(Swap::Store)?;
+        let dropped = base.head.versions.iter().filter(|version| head.version(version.number).is_none()).count();
+        if dropped > 0 {
+            self.shared.metrics.removed("version", dropped);
+            tracing::debug!(path = %self.path, dropped, "older versions dropped");
+        }
         self.remember(&Base { head: Arc::new(head), text, revision, known, generation });
         Ok(())
     }

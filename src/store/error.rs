@@ -154,6 +154,9 @@ impl StateError {
         match self {
             Self::Refused(Refusal::Held(_)) => "locked",
             Self::Refused(Refusal::ForeignOwner(_)) => "foreign_owner",
+            Self::Refused(Refusal::HeadFull { .. }) => "head_full",
+            Self::Refused(Refusal::Unknown) => "unknown",
+            Self::Refused(Refusal::ObjectTrashed) => "too_slow",
             Self::Refused(_) => "refused",
             Self::Body(_) | Self::LockInfo(_) | Self::BadMd5 | Self::Md5Mismatch | Self::CutShort { .. } => "bad_body",
             Self::TooLarge { .. } => "too_large",

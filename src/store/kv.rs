@@ -163,8 +163,9 @@ pub trait Kv: Send + Sync {
     /// The most bytes (before any encoding of the store's own) that one part may hold.
     fn part_bytes(&self) -> usize;
 
-    /// A number that changes whenever what was read before may not be built upon, such as another active node. Cached
-    /// heads of another generation are dropped.
+    /// A number that changes whenever what was read before may not be built upon, such as another active node, or a store
+    /// that was set back, where that can be told. Cached heads of another generation are dropped, and an upload looks
+    /// whether its parts are still there.
     fn generation(&self) -> u64 {
         0
     }

@@ -45,6 +45,9 @@ pub enum LockInfoError {
     /// An `ID` over [`MAX_LOCK_ID`].
     #[error("the ID of the lock has {0} bytes; at most {MAX_LOCK_ID} are taken, and a UUID is 36")]
     LongId(usize),
+    /// An `ID` with control characters.
+    #[error("the ID of the lock has control characters; send a plain text such as a UUID")]
+    ControlId,
 }
 
 impl LockInfo {
@@ -72,6 +75,7 @@ impl LockInfo {
         match info.id.len() {
             0 => Err(LockInfoError::NoId),
             long if long > MAX_LOCK_ID => Err(LockInfoError::LongId(long)),
+            _ if info.id.chars().any(char::is_control) => Err(LockInfoError::ControlId),
             _ => Ok(info),
         }
     }
@@ -95,6 +99,7 @@ mod tests {
         assert_eq!(LockInfo::parse(b"{}"), Err(LockInfoError::NoId));
         assert_eq!(LockInfo::parse(br#"{"ID":""}"#), Err(LockInfoError::NoId));
         assert_eq!(LockInfo::parse(br#"{"ID":3}"#), Err(LockInfoError::NoId));
+        assert_eq!(LockInfo::parse(br#"{"ID":"a\u0000b"}"#), Err(LockInfoError::ControlId));
         let long = format!("{{\"ID\":\"{}\"}}", "x".repeat(257));
         assert_eq!(LockInfo::parse(long.as_bytes()), Err(LockInfoError::LongId(257)));
         assert!(matches!(LockInfo::parse(b"[]"), Err(LockInfoError::NotJson { .. })));

@@ -9,12 +9,14 @@ use super::{
     Budget, Head, KvError, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
-    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version},
+    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version, object_name_ok},
     keys, mutant, object_name,
 };
 
 /// What background work may wait for the store.
 const BUDGET: Duration = Duration::from_secs(25);
+/// More parts than any object has: 256 MiB are 410 of them.
+const MOST_PARTS: u32 = 1 << 16;
 
 impl State {
     /// Moves older versions out of the head, applies the retention, deletes trash whose hour is over.
@@ -37,16 +39,22 @@ impl State {
         if matches!(head.retained(&keep, inner.kv.now()), Step::Change(..)) {
             let change = inner.change("applying the retention", budget, |head, now, _| Ok(head.retained(&keep, now)));
             let dropped = change.await?;
-            inner.shared.metrics.removed("version", dropped);
             info!(path = %inner.path, dropped, "older versions dropped by the retention");
         }
-        self.empty_trash(&head, budget).await
+        self.empty_trash(&head).await
     }
 
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
+        let shared = &self.inner.shared;
+        let began = shared.clock.boot();
         let moved = self.inner.put_versions(older, budget).await?;
         let mut sent = false;
         let named = self.inner.change("moving older versions out", budget, |head, _, _| {
+            // As with uploads: on a machine that was suspended meanwhile, the sweep of another may have been here and
+            // the trash emptied again.
+            if shared.clock.boot().saturating_sub(began) > shared.options.upload_time {
+                return Ok(Step::Same(Vec::new()));
+            }
             let step = head.moved_out(&moved);
             sent |= matches!(step, Step::Change(..));
             Ok(step)
@@ -62,19 +70,29 @@ impl State {
         named.map(drop)
     }
 
-    /// Deletes what was due in `head`: what is in the trash once is named by no later head.
-    async fn empty_trash(&self, head: &Head, budget: &mut Budget) -> Result<(), StateError> {
-        let inner = &self.inner;
-        let due = head.due_trash(inner.kv.now());
-        if due.is_empty() {
-            return Ok(());
+    /// Deletes what was due in `head`: what is in the trash once is named by no later head. Takes note of what went even
+    /// where it is cut short, so that there is less to do the next time.
+    async fn empty_trash(&self, head: &Head) -> Result<(), StateError> {
+        let (inner, began) = (&self.inner, self.inner.shared.clock.boot());
+        let (mut gone, mut done) = (Vec::new(), Ok(()));
+        for object in head.due_trash(inner.kv.now()) {
+            done = inner.delete_object(&object, &Budget::new(BUDGET)).await;
+            if done.is_err() {
+                break;
+            }
+            gone.push(object);
+            if inner.shared.clock.boot().saturating_sub(began) > BUDGET {
+                // Other states wait.
+                self.wake();
+                break;
+            }
         }
-        for object in &due {
-            inner.delete_object(object, budget).await?;
+        if !gone.is_empty() {
+            let mut budget = Budget::new(BUDGET);
+            inner.change("emptying the trash", &mut budget, |head, _, _| Ok(head.emptied(&gone))).await?;
+            debug!(path = %inner.path, objects = gone.len(), "trash emptied");
         }
-        inner.change("emptying the trash", budget, |head, _, _| Ok(head.emptied(&due))).await?;
-        debug!(path = %inner.path, objects = due.len(), "trash emptied");
-        Ok(())
+        done
     }
 
     /// Looks for parts that no head names (of uploads that broke off) and moves the old ones to the trash. Deletes
@@ -105,6 +123,10 @@ impl State {
         let mut objects: BTreeMap<String, (u32, bool)> = BTreeMap::new();
         for listed in inner.list(budget).await? {
             let Some((name, index)) = keys::parse_part(&inner.path, &listed.key) else { continue };
+            // Not one that we wrote: no head may name it, not even in its trash.
+            if !object_name_ok(name) || index >= MOST_PARTS {
+                continue;
+            }
             let age = Duration::try_from(now.duration_since(listed.created)).unwrap_or_default();
             let old = age > SWEEP_AGE || mutant::is("sweep-without-age");
             let (parts, all_old) = objects.entry(name.to_owned()).or_insert((0, true));
@@ -118,16 +140,17 @@ impl State {
     /// Deletes every object of a path that was released with `delete`: those in the trash, and those that no head
     /// named. Then the trash is empty.
     pub(super) async fn delete_all_objects(&self, budget: &mut Budget) -> Result<(), StateError> {
-        for listed in self.inner.list(budget).await? {
+        let all = self.inner.list(budget).await?;
+        // The head is read after the list: while it is still given up, nothing in the list is of whoever comes next.
+        self.released_head(budget).await?;
+        for listed in all {
             while let Err(error) = self.inner.call("delete_part", budget, self.inner.kv.delete_part(&listed.key)).await
             {
                 self.inner.retry("deleting a part", budget, error).await?;
             }
         }
         loop {
-            let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
-            // Whoever claimed the path since has a trash of its own.
-            base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
+            let base = self.released_head(budget).await?;
             let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
@@ -138,10 +161,17 @@ impl State {
             }
         }
     }
+
+    /// The head that this owner gave up. Whoever claimed the path since has versions and a trash of its own.
+    async fn released_head(&self, budget: &mut Budget) -> Result<Base, StateError> {
+        let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
+        base.head.owned_by(&Owner { released: true, ..self.inner.owner.clone() })?;
+        Ok(base)
+    }
 }
 
 impl Inner {
-    async fn list(&self, budget: &mut Budget) -> Result<Vec<super::Listed>, StateError> {
+    pub(super) async fn list(&self, budget: &mut Budget) -> Result<Vec<super::Listed>, StateError> {
         let prefix = keys::versions(&self.path);
         loop {
             match self.call("list_parts", budget, self.kv.list_parts(&prefix)).await {
@@ -165,24 +195,33 @@ impl Inner {
                 continue;
             };
             let name = object_name(version.number);
-            let parts = self.put_parts(&name, 0, bytes, budget).await?;
+            let parts = self.put_parts(&name, 0, bytes, self.part_size(), budget).await?;
             moved.push((version.number, version.sha256, ObjectRef { name, parts }));
         }
         Ok(moved)
     }
 
     /// Moves all but the current version out of a head that has no room for the next change. The caller has the turn.
-    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<(), StateError> {
+    /// Answers whether another look makes sense: false where there is nothing that could move.
+    pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<bool, StateError> {
+        let (doing, began) = ("moving older versions out", self.shared.clock.boot());
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
-        let Step::Change(head, _) = base.head.moved_out(&moved) else {
-            // What is left are damaged versions: the oldest have to go.
-            return Ok(());
-        };
-        match self.replace(base, *head, budget).await {
-            Err(StateError::Store { error: KvError::CasMismatch, .. }) => Ok(()),
-            Err(StateError::Store { error, .. }) => self.retry("moving older versions out", budget, error).await,
-            done => done,
+        loop {
+            // Not the base: it may be too old by now to build on.
+            let base = self.load(budget).await?;
+            if self.shared.clock.boot().saturating_sub(began) > self.shared.options.upload_time {
+                return Ok(true);
+            }
+            let Step::Change(head, _) = base.head.moved_out(&moved) else { return Ok(!moved.is_empty()) };
+            match self.replace(&base, *head, budget).await {
+                Ok(()) => return Ok(true),
+                Err(StateError::Store { error: KvError::CasMismatch, .. }) => {
+                    budget.pause(None).await.map_err(|_| StateError::Busy { doing })?;
+                }
+                Err(StateError::Store { error, .. }) => self.retry(doing, budget, error).await?,
+                Err(error) => return Err(error),
+            }
         }
     }
 }

@@ -41,17 +41,24 @@ impl Inner {
         }
     }
 
-    /// Stores all that is left of an object whose first `done` parts are stored. Answers how many there are then.
+    /// The size of the parts of one object: what the store says may change, and is asked once.
+    pub(super) fn part_size(&self) -> usize {
+        self.kv.part_bytes().max(1)
+    }
+
+    /// Stores all that is left of an object whose first `done` parts are stored, in parts of `size` bytes. Answers how
+    /// many there are then.
     pub(super) async fn put_parts(
         &self,
         object: &str,
         done: u32,
         mut bytes: Vec<u8>,
+        size: usize,
         budget: &mut Budget,
     ) -> Result<u32, StateError> {
         let mut parts = done;
         while !bytes.is_empty() {
-            let part = split(&mut bytes, self.kv.part_bytes());
+            let part = split(&mut bytes, size);
             self.put_part(object, parts, part, budget).await?;
             parts += 1;
         }
@@ -89,14 +96,22 @@ impl Inner {
         Ok(bytes)
     }
 
-    /// Deletes an object's parts.
-    pub(super) async fn delete_object(&self, object: &ObjectRef, budget: &mut Budget) -> Result<(), StateError> {
+    /// Whether all parts of an object are in the store.
+    pub(super) async fn has_object(&self, object: &ObjectRef, budget: &mut Budget) -> Result<bool, StateError> {
+        let listed = self.list(budget).await?;
+        let ours = listed.iter().filter_map(|listed| keys::parse_part(&self.path, &listed.key));
+        let ours = ours.filter(|(name, index)| *name == object.name && *index < object.parts);
+        Ok(ours.count() == object.parts as usize)
+    }
+
+    /// Deletes an object's parts. No client waits for it: each may take all of `budget`.
+    pub(super) async fn delete_object(&self, object: &ObjectRef, budget: &Budget) -> Result<(), StateError> {
         for index in 0..object.parts {
-            let key = keys::part(&self.path, &object.name, index);
+            let (key, mut budget) = (keys::part(&self.path, &object.name, index), budget.clone());
             loop {
-                match self.call("delete_part", budget, self.kv.delete_part(&key)).await {
+                match self.call("delete_part", &mut budget, self.kv.delete_part(&key)).await {
                     Ok(()) => break,
-                    Err(error) => self.retry("deleting a part", budget, error).await?,
+                    Err(error) => self.retry("deleting a part", &mut budget, error).await?,
                 }
             }
         }

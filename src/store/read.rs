@@ -4,7 +4,7 @@ use std::{cell::Cell, sync::Arc};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
-use zstd::stream::raw::{Decoder, InBuffer, Operation as _, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer};
 
 use super::{
     Budget, Sha256Sum, State, StateError,
@@ -15,6 +15,8 @@ use super::{
 
 /// The most bytes of one piece of the answer.
 const PIECE: usize = 128 * 1024;
+/// The most memory that a frame may ask for, as a power of two: 8 MiB. Ours ask for 2; zstd's own bound is 128.
+const MOST_WINDOW: u32 = 23;
 
 /// A version on its way out. The last piece leaves only when the whole was checked, so that a fault cuts the answer
 /// short of its length.
@@ -29,6 +31,8 @@ pub struct Reader {
     sha256: Sha256,
     size: u64,
     held: Option<Bytes>,
+    /// The whole was right. Without it there is no end: a `next` that failed or was dropped half-way is none.
+    whole: bool,
 }
 
 thread_local! {
@@ -86,6 +90,7 @@ impl State {
             reader.held = reader.piece(budget).await?;
             if reader.held.is_none() {
                 reader.check()?;
+                reader.whole = true;
             }
             return Ok(Some(reader));
         }
@@ -101,7 +106,7 @@ impl Reader {
     ) -> Result<Self, StateError> {
         let decoder = Some(decoder().map_err(|error| damaged(&version, error))?);
         let (state, sha256) = (state.clone(), Sha256::new());
-        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None })
+        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None, whole: false })
     }
 
     /// Reads all of it and keeps nothing.
@@ -122,9 +127,15 @@ impl Reader {
     ///
     /// # Errors
     /// What comes does not match what the head says, or the store is away. The answer has to end there, short of its
-    /// length.
+    /// length: every further call fails too, also after one that was dropped half-way.
     pub async fn next(&mut self, budget: &mut Budget) -> Result<Option<Bytes>, StateError> {
-        let Some(piece) = self.held.take() else { return Ok(None) };
+        let Some(piece) = self.held.take() else {
+            if self.whole {
+                return Ok(None);
+            }
+            let fault = "it was to go on after a call that failed or was given up half-way".to_owned();
+            return Err(StateError::Internal { doing: "reading a state", fault });
+        };
         self.held = match self.piece(budget).await {
             Ok(next) => next,
             Err(error) => {
@@ -134,6 +145,7 @@ impl Reader {
         };
         if self.held.is_none() {
             self.check().inspect_err(|error| error.log("read", self.state.path()))?;
+            self.whole = true;
         }
         self.state.inner.shared.metrics.bytes("read", piece.len() as u64);
         Ok(Some(piece))
@@ -224,7 +236,11 @@ impl Reader {
 fn decoder() -> std::io::Result<Decoder<'static>> {
     match DECODER.take() {
         Some(mut decoder) => decoder.reinit().map(|()| decoder),
-        None => Decoder::new(),
+        None => {
+            let mut decoder = Decoder::new()?;
+            decoder.set_parameter(DParameter::WindowLogMax(MOST_WINDOW))?;
+            Ok(decoder)
+        }
     }
 }
 

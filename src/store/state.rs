@@ -268,12 +268,14 @@ impl State {
     /// Takes the store as it is, on a person's word: an empty head where the one of `epoch` was lost.
     ///
     /// # Errors
-    /// Another epoch was seen last, or the head is there.
+    /// Another epoch was seen last, or the head is there; [`StateError::HeadBehind`] where it is an older one.
     pub async fn accept_empty(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
             let mark = self.mark_of(epoch)?;
-            if self.inner.load_raw(budget).await?.0.is_some() {
-                return Err(StateError::NothingToAccept);
+            match self.inner.load_any(budget).await {
+                Err(StateError::HeadLost { .. }) => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Err(StateError::NothingToAccept),
             }
             let empty = Head::instead_of_lost(self.inner.owner.clone(), mark.epoch, mark.revision);
             self.inner.put_absent(empty, budget).await?;
@@ -290,17 +292,24 @@ impl State {
     pub async fn accept_restore(&self, epoch: Epoch, budget: &mut Budget) -> Result<(), StateError> {
         let work = async {
             let mark = self.mark_of(epoch)?;
+            let mut tried = Vec::new();
             loop {
                 let (base, _) = self.inner.load_raw(budget).await?;
                 let base = base.ok_or(StateError::HeadLost { epoch })?;
                 // Ours, or one that our claim takes over: another's is not ours to accept.
                 base.head.taken_over(&self.inner.owner)?;
+                if tried.contains(&base.head.epoch) {
+                    // An attempt whose answer was lost. Takes note of it.
+                    self.inner.load_any(budget).await?;
+                    break;
+                }
                 if base.head.epoch == mark.epoch && base.head.revision >= mark.revision
                     || base.head.supersedes.contains(&mark.epoch)
                 {
                     return Err(StateError::NothingToAccept);
                 }
                 let head = base.head.accepted(mark.epoch, mark.revision);
+                tried.push(head.epoch);
                 match self.inner.replace(&base, head, budget).await {
                     Ok(()) => break,
                     Err(error) => self.again("accepting the head", error, budget).await?,

@@ -40,7 +40,11 @@ pub struct Upload {
     began: Duration,
     intake: Option<Intake>,
     object: String,
+    /// How many parts may be stored.
     parts: u32,
+    part_size: usize,
+    /// The generation of the store that has the first part.
+    generation: u64,
     /// Why this cannot become a version any more. Set while a push is under way: one that is dropped leaves bytes out.
     failed: Option<StateError>,
     /// Why this can only be a repeat: then nothing is stored.
@@ -73,6 +77,15 @@ impl State {
     /// # Errors
     /// A length over the limit, or a `Content-MD5` that is none.
     pub fn upload(&self, call: WriteCall<'_>) -> Result<Upload, StateError> {
+        let begun = self.begin_upload(call);
+        if let Err(error) = &begun {
+            self.inner.shared.metrics.operation("write", error.kind(), Duration::ZERO);
+            error.log("write", &self.inner.path);
+        }
+        begun
+    }
+
+    fn begin_upload(&self, call: WriteCall<'_>) -> Result<Upload, StateError> {
         let limit = self.inner.settings.load().max_size;
         if call.length.is_some_and(|length| length > limit) {
             return Err(StateError::TooLarge { limit });
@@ -89,6 +102,8 @@ impl State {
             intake: Some(Intake::new(limit)),
             object: object_name(expected),
             parts: 0,
+            part_size: self.inner.part_size(),
+            generation: self.inner.kv.generation(),
             failed: None,
             refused: None,
             swap_sent: false,
@@ -126,8 +141,7 @@ impl Upload {
         if intake.streams() && self.large.is_none() {
             self.begin_large(budget).await?;
         }
-        let size = self.state.inner.kv.part_bytes();
-        while let Some(part) = self.intake.as_mut().and_then(|intake| intake.take(size)) {
+        while let Some(part) = self.intake.as_mut().and_then(|intake| intake.take(self.part_size)) {
             self.still_wanted(budget).await?;
             if self.refused.is_some() {
                 break;
@@ -167,7 +181,7 @@ impl Upload {
         let body = self.store(&taken, late, budget).await?;
         let done = self.swap(&taken, body, budget).await?;
         if late {
-            self.state.inner.put_parts(&self.object, self.parts, rest, budget).await?;
+            self.state.inner.put_parts(&self.object, self.parts, rest, self.part_size, budget).await?;
         }
         self.report(&taken, &done);
         Ok(done)
@@ -182,7 +196,8 @@ impl Upload {
         if self.refused.is_some() {
             return Ok(None);
         }
-        let part = self.state.inner.kv.part_bytes() as u64;
+        let (inner, size) = (self.state.inner.clone(), self.part_size);
+        let part = size as u64;
         let stored = u64::from(self.parts) * part + taken.rest.len() as u64;
         if self.parts == 0 && stored <= self.inline_most() {
             let inline = Inline::new(&taken.rest).map_err(|error| StateError::Internal {
@@ -196,10 +211,17 @@ impl Upload {
         } else {
             let before = self.parts;
             // Count as stored at once: an attempt that fails half-way has to be cleaned up too.
-            self.parts += u32::try_from(taken.rest.len().div_ceil(self.state.inner.kv.part_bytes())).unwrap_or(0);
-            self.state.inner.put_parts(&self.object, before, taken.rest.clone(), budget).await?
+            self.parts += u32::try_from(taken.rest.len().div_ceil(size)).unwrap_or(0);
+            inner.put_parts(&self.object, before, taken.rest.clone(), size, budget).await?
         };
-        Ok(Some(NewBody { body: Body::Object(ObjectRef { name: self.object.clone(), parts }), stored }))
+        let object = ObjectRef { name: self.object.clone(), parts };
+        // A store that was set back under the upload may have lost parts, and its head may be the one of now.
+        if inner.kv.generation() != self.generation && !inner.has_object(&object, budget).await? {
+            let message =
+                "parts of this upload are gone from the store: was it set back? Send the state again".to_owned();
+            return Err(StateError::Unavailable { doing: "writing the state", message, retry_after: None });
+        }
+        Ok(Some(NewBody { body: Body::Object(object), stored }))
     }
 
     async fn swap(
@@ -315,8 +337,8 @@ impl Drop for Upload {
         let (state, object) = (self.state.clone(), ObjectRef { name: self.object.clone(), parts: self.parts });
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         runtime.spawn(async move {
-            let mut budget = Budget::new(Duration::from_secs(25));
-            if let Err(error) = state.inner.delete_object(&object, &mut budget).await {
+            let budget = Budget::new(Duration::from_secs(25));
+            if let Err(error) = state.inner.delete_object(&object, &budget).await {
                 info!(path = %state.inner.path, %error, "parts of an upload that was given up stay until the sweep");
             }
         });

@@ -1,6 +1,6 @@
-//! The engine on the embedded store: bad bodies, bodies byte for byte, damage, owners and epochs, uploads that break off, a
-//! full disk. Interleavings and faults of the store are the model's (`tests/model`); what gets into a message or a log is
-//! in `tests/leaks.rs`.
+//! The engine on the embedded store: bad bodies, bodies byte for byte, damage, owners and epochs, uploads that break off,
+//! what others do between two calls, a full disk. Interleavings and faults of the store are the model's (`tests/model`);
+//! what gets into a message or a log is in `tests/leaks.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod bad_bodies;
@@ -11,6 +11,7 @@ mod disk;
 mod full_disk;
 mod heads;
 mod life;
+mod meanwhile;
 mod owners;
 mod uploads;
 mod world;

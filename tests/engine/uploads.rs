@@ -125,6 +125,33 @@ async fn an_upload_one_of_whose_pushes_was_dropped_cannot_be_finished() {
 }
 
 #[tokio::test]
+async fn a_read_that_was_dropped_half_way_never_ends_well() {
+    let world = World::in_memory();
+    let state = world.state().await;
+    let body = noisy(1, 3 << 20);
+    state.post(None, &body).await.unwrap();
+    let (mut cut_off, mut polls) = (0, 0);
+    while cut_off < 5 {
+        let mut reader = state.read(&mut budget()).await.unwrap().unwrap();
+        let mut dropped = false;
+        for _ in 0..100 {
+            polls = polls % 3 + 1;
+            if !polled_and_dropped(reader.next(&mut budget()), polls).await {
+                dropped = true;
+                break;
+            }
+        }
+        if dropped {
+            cut_off += 1;
+            for _ in 0..2 {
+                let after = reader.next(&mut budget()).await;
+                assert!(after.is_err(), "it ended as if it were whole: {after:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_second_large_upload_waits_its_turn_and_not_for_ever() {
     let world = World::in_memory();
     let state = world.state().await;

@@ -301,8 +301,7 @@ impl Client {
     async fn force_unlock(&mut self) {
         let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) else { return };
         let (replica, since) = self.begin();
-        let mut budget = budget();
-        let done = alive(&replica, replica.state.force_unlock(&lock.id, &self.name, &mut budget)).await;
+        let done = self.fleet.break_lock(&replica, &lock.id, &self.name).await;
         self.judge("force-unlock", &replica, since, done, |refusal| match refusal {
             None => Some(Box::new(|head| head.lock.as_ref().is_none_or(|now| now.id != lock.id))),
             Some(_) => Some(Box::new(|head| head.lock.as_ref().is_none_or(|now| now.id != lock.id))),

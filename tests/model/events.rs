@@ -107,7 +107,7 @@ impl Events {
     async fn crowd(&mut self) {
         if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
             let replica = self.fleet.any();
-            alive(&replica, replica.state.force_unlock(&lock.id, "x", &mut budget())).await;
+            self.fleet.break_lock(&replica, &lock.id, "x").await;
         }
         self.fleet.world.set_fault_rate(200);
         let mut crowd = JoinSet::new();
@@ -128,12 +128,13 @@ impl Events {
             let mut answers: Vec<(&str, Result<(), StateError>)> = Vec::new();
             let mut budget = budget();
             let (state, budget) = (&replica.state, &mut budget);
-            answers.push(("GET", state.read(budget).await.map(drop)));
+            // A change first: a read would let go of the head that a warm engine knows.
             answers
                 .push(("LOCK", state.lock(LockCall { info: br#"{"ID":"new"}"#, ..LockCall::default() }, budget).await));
             answers.push(("UNLOCK", state.unlock(br#"{"ID":"new"}"#, "x", budget).await.map(drop)));
             answers.push(("POST", state.write(WriteCall::default(), br#"{"serial":1}"#, budget).await.map(drop)));
             answers.push(("DELETE", state.delete("x", budget).await.map(drop)));
+            answers.push(("GET", state.read(budget).await.map(drop)));
             answers.push(("register", state.register(budget).await));
             for (verb, answer) in answers {
                 if !matches!(&answer, Err(error) if right(error)) {
@@ -165,15 +166,20 @@ impl Events {
     /// The store is set back to an older snapshot under warm idle engines.
     async fn set_back(&mut self) {
         self.settle().await;
-        let old = self.fleet.world.snapshot();
+        let mut old = self.fleet.world.snapshot();
         // The head has to move on, whatever the clients left.
         if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
-            let _ = self.fleet.get(0).state.force_unlock(&lock.id, "x", &mut budget()).await;
+            let _ = self.fleet.break_lock(&self.fleet.get(0), &lock.id, "x").await;
         }
         let (body, last) = (self.client.body(), self.client.body());
         self.client.post(None, &body).await;
         self.client.post(None, &last).await;
         self.settle_warm().await;
+        // Revisions are used again: the one that warm engines know may stand for another head.
+        let newest = self.fleet.world.snapshot().remove(PATH);
+        if let (Some(head), Some(newest), true) = (old.get_mut(PATH), newest, self.fleet.world.chance(500)) {
+            head.revision = newest.revision;
+        }
         self.fleet.world.restore(old);
         sleep(Duration::from_secs(11)).await;
         self.all_refuse("set back", |error| matches!(error, StateError::HeadBehind { .. })).await;
@@ -254,7 +260,7 @@ impl Events {
         self.settle().await;
         let replica = self.fleet.get(0);
         if let Some(lock) = self.fleet.world.last_head().and_then(|head| head.lock.clone()) {
-            let _ = replica.state.force_unlock(&lock.id, "x", &mut budget()).await;
+            let _ = self.fleet.break_lock(&replica, &lock.id, "x").await;
         }
         self.fleet.world.inner.lock().unwrap().oracle.deleting = true;
         if let Err(error) = replica.state.release(true, &mut budget()).await {

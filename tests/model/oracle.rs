@@ -7,11 +7,16 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tofustate::store::{Head, Sha256Sum, StatePath, head::ObjectRef, keys};
+use tofustate::store::{
+    Head, Sha256Sum, StatePath,
+    head::{Lock, ObjectRef},
+    keys,
+};
 
 use crate::world::{PATH, Stored};
 
 const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_secs(60);
 
 pub struct Landed {
     pub head: Arc<Head>,
@@ -29,7 +34,11 @@ pub struct Oracle {
     /// How often the bytes of a write may become a version: once under a lock, once an attempt without.
     pub allowed: HashMap<Sha256Sum, u32>,
     written: HashMap<Sha256Sum, u32>,
+    /// The largest version number that was ever given, also in a life that was set back: engines had seen it.
+    last_number: u64,
     released: VecDeque<String>,
+    /// Locks that somebody asked to break.
+    pub breaking: HashSet<String>,
     /// Since when each object that a head named is on its way out.
     trashed: HashMap<String, Timestamp>,
     named: HashSet<String>,
@@ -64,7 +73,7 @@ impl Oracle {
             None => self.may_create = false,
             Some(before) => {
                 self.counters(before, &after, claim);
-                self.lock(before, &after);
+                self.lock(before, &after, now);
                 self.versions(before, &after);
                 self.trash(before, &after, now, entries);
                 self.named.extend(objects(before).into_iter().map(|object| object.name));
@@ -102,14 +111,28 @@ impl Oracle {
         }
     }
 
-    fn lock(&mut self, before: &Head, after: &Head) {
+    fn lock(&mut self, before: &Head, after: &Head, now: Timestamp) {
         match (&before.lock, &after.lock) {
             (Some(old), Some(new)) if old.id != new.id => {
                 self.violation(format!("lock {} was given away to {} while held", old.id, new.id));
             }
+            (Some(old), Some(new)) if *new != (Lock { wrote: new.wrote, ..old.clone() }) => {
+                self.violation(format!("lock {old:?} became {new:?} while held"));
+            }
+            (None, Some(new)) if new.base != before.current => {
+                self.violation(format!("a lock took {:?} for the version before the apply", new.base));
+            }
             (Some(old), None) => {
-                if after.released.last().is_none_or(|last| last.id != old.id) {
-                    self.violation(format!("lock {} went without being remembered", old.id));
+                match after.released.last().filter(|last| last.id == old.id) {
+                    None => self.violation(format!("lock {} went without being remembered", old.id)),
+                    // Each client has an identity of its own.
+                    Some(last) if !last.forced && last.by != old.identity => {
+                        self.violation(format!("lock {} of {} was released by {}", old.id, old.identity, last.by));
+                    }
+                    Some(last) if last.forced && !self.breaking.contains(&old.id) && old.quiet(now) <= MINUTE => {
+                        self.violation(format!("lock {} was broken after {:?}, unasked", old.id, old.quiet(now)));
+                    }
+                    Some(_) => {}
                 }
                 self.released.push_back(old.id.clone());
                 if self.released.len() > 16 {
@@ -126,9 +149,10 @@ impl Oracle {
     fn versions(&mut self, before: &Head, after: &Head) {
         let new: Vec<_> = after.versions.iter().filter(|version| before.version(version.number).is_none()).collect();
         for version in &new {
-            if version.number < before.next {
+            if version.number < before.next || version.number <= self.last_number {
                 self.violation(format!("version number {} was used again", version.number));
             }
+            self.last_number = self.last_number.max(version.number);
             let holder = before.lock.as_ref().map(|lock| lock.id.clone());
             if version.lock != holder {
                 self.violation(format!("a write under {:?} landed while {holder:?} held the lock", version.lock));
@@ -147,6 +171,9 @@ impl Oracle {
         }
         if new.is_empty() && after.current != before.current && after.current.is_some() {
             self.violation("another version became current without being written".to_owned());
+        }
+        if let (Some(lock), Some(number), None) = (&before.lock, before.current, after.current) {
+            self.violation(format!("version {number} was cleared while {} held the lock", lock.id));
         }
         let base = after.lock.as_ref().and_then(|lock| lock.base);
         let kept = [base, after.current];

@@ -8,12 +8,15 @@ use std::sync::{
 use tofustate::{
     store::{
         Budget, Engine, EngineOptions, Mark, Registration, Settings, State, StateError, StatePath,
-        head::{InlineLimits, Owner, Retention},
+        head::{InlineLimits, Lock, Owner, Retention},
     },
     telemetry::EngineMetrics,
 };
 
-use crate::world::{PATH, SimClock, SimKv, World};
+use crate::{
+    client::alive,
+    world::{PATH, SimClock, SimKv, World},
+};
 
 /// How long one request may wait for the store.
 pub fn budget() -> Budget {
@@ -87,6 +90,12 @@ impl Fleet {
             Some(known) if known.epoch == mark.epoch && known.revision >= mark.revision => {}
             slot => *slot = Some(mark),
         }
+    }
+
+    /// Breaks a lock through that engine, as a person asks for it.
+    pub async fn break_lock(&self, replica: &Replica, id: &str, by: &str) -> Option<Result<Option<Lock>, StateError>> {
+        self.world.inner.lock().unwrap().oracle.breaking.insert(id.to_owned());
+        alive(replica, replica.state.force_unlock(id, by, &mut budget())).await
     }
 
     /// Registers through any engine until it is done.

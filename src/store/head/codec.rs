@@ -92,7 +92,7 @@ impl Head {
 }
 
 /// A name that cannot lead out of the state's own parts.
-fn object_name_ok(name: &str) -> bool {
+pub(in crate::store) fn object_name_ok(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 64
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')

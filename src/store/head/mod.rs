@@ -14,6 +14,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub(in crate::store) use codec::object_name_ok;
 pub use codec::{FORMAT, HeadError, MAX_HEAD};
 pub use inline::Inline;
 pub(in crate::store) use keep::SWEEP_AGE;

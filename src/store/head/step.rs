@@ -66,7 +66,7 @@ pub enum Refusal {
     ForeignOwner(Box<Owner>),
     /// No room in the head.
     #[error(
-        "the history of this state does not fit its head any more ({bytes} bytes); lower spec.retention.maxVersions"
+        "the history of this state does not fit its head any more ({bytes} bytes); lower spec.retention.maxVersions, and look in the log whether old parts cannot be deleted"
     )]
     HeadFull {
         /// What the head would take.

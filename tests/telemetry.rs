@@ -1,0 +1,138 @@
+//! What the engine tells: one log line a state change, metrics by name and label, spans with the operation and the path.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::{
+    io::Write,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use prometheus_client::{encoding::text::encode, registry::Registry};
+use serde_json::Value;
+use tofustate::{
+    store::{
+        Budget, EmbeddedKv, Engine, EngineOptions, LockCall, Registration, Settings, State, StatePath, WriteCall,
+        head::Owner,
+    },
+    telemetry::EngineMetrics,
+};
+use tracing_subscriber::fmt::{MakeWriter, format::FmtSpan};
+
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Log {
+    fn lines(&self) -> Vec<Value> {
+        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+fn state(metrics: &EngineMetrics) -> State {
+    Engine::new(EngineOptions::default(), metrics.clone()).open(Registration {
+        path: StatePath::parse("team/app").unwrap(),
+        kv: Arc::new(EmbeddedKv::in_memory().unwrap()),
+        owner: Owner { instance: "i".into(), namespace: "team".into(), name: "app".into(), claim: 1, released: false },
+        mark: None,
+        settings: Settings { max_size: 1_000, ..Settings::default() },
+    })
+}
+
+/// A run, a strange write, a conflict, a refused body and one that is too large.
+async fn work(state: &State) {
+    let mut budget = Budget::new(Duration::from_secs(25));
+    let body = |serial: u64| format!(r#"{{"serial":{serial},"lineage":"l"}}"#).into_bytes();
+    let call = |lock| WriteCall { lock, identity: "token", ..WriteCall::default() };
+    let lock = LockCall { info: br#"{"ID":"1","Who":"u@h"}"#, identity: "token", ..LockCall::default() };
+    state.register(&mut budget).await.unwrap();
+    state.lock(lock.clone(), &mut budget).await.unwrap();
+    state.lock(lock, &mut budget).await.unwrap();
+    state.write(call(Some("1")), &body(5), &mut budget).await.unwrap();
+    state.write(call(Some("1")), &body(5), &mut budget).await.unwrap();
+    state.write(call(None), &body(6), &mut budget).await.unwrap_err();
+    state.unlock(br#"{"ID":"1"}"#, "token", &mut budget).await.unwrap();
+    state.write(call(None), &body(3), &mut budget).await.unwrap();
+    state.write(call(None), b"{}", &mut budget).await.unwrap_err();
+    let long = WriteCall { length: Some(1_001), ..call(None) };
+    assert!(state.upload(long).is_err());
+    let read = state.read(&mut budget).await.unwrap().unwrap();
+    read.read_to_end(&mut budget).await.unwrap();
+    state.delete("token", &mut budget).await.unwrap();
+}
+
+#[tokio::test]
+async fn one_line_a_change_metrics_by_kind_and_spans() {
+    let log = Log::default();
+    let layer = tracing_subscriber::fmt().json().with_writer(log.clone()).with_span_events(FmtSpan::CLOSE);
+    let _guard = tracing::subscriber::set_default(layer.finish());
+    let metrics = EngineMetrics::default();
+    work(&state(&metrics)).await;
+
+    let lines = log.lines();
+    let said: Vec<&str> = lines.iter().filter_map(|line| line["fields"]["message"].as_str()).collect();
+    let changes: Vec<&str> = said.into_iter().filter(|message| *message != "close").collect();
+    let expected = [
+        "locked",
+        "state written",
+        "write repeated; nothing changed",
+        "unlocked",
+        "strange state written",
+        "state deleted; its history stays",
+    ];
+    assert_eq!(changes, expected, "{lines:#?}");
+    let line =
+        |message: &str| lines.iter().find(|line| line["fields"]["message"] == message).unwrap()["fields"].clone();
+    assert_eq!((&line("locked")["who"], &line("locked")["lock"]), (&"u@h".into(), &"1".into()));
+    let written = line("state written");
+    assert_eq!(
+        (&written["identity"], &written["version"], &written["serial"]),
+        (&"token".into(), &1.into(), &5.into())
+    );
+    assert_eq!(lines.iter().find(|line| line["fields"]["message"] == "locked").unwrap()["span"]["path"], "team/app");
+    let spans: Vec<&str> = lines
+        .iter()
+        .filter(|line| line["fields"]["message"] == "close")
+        .filter_map(|line| line["span"]["operation"].as_str())
+        .collect();
+    for operation in ["register", "lock", "write", "unlock", "read", "delete"] {
+        assert!(spans.contains(&operation), "{spans:?}");
+    }
+
+    let mut registry = Registry::with_prefix("tofustate");
+    metrics.register(&mut registry);
+    let mut text = String::new();
+    encode(&mut text, &registry).unwrap();
+    for line in [
+        r#"tofustate_state_operations_total{operation="lock",outcome="ok"} 2"#,
+        r#"tofustate_state_operations_total{operation="write",outcome="ok"} 3"#,
+        r#"tofustate_state_operations_total{operation="write",outcome="locked"} 1"#,
+        r#"tofustate_state_operations_total{operation="write",outcome="bad_body"} 1"#,
+        r#"tofustate_state_operations_total{operation="write",outcome="too_large"} 1"#,
+        r#"tofustate_state_operation_seconds_count{operation="read"} 1"#,
+        r#"tofustate_store_calls_total{operation="put",outcome="ok"} 6"#,
+        r#"tofustate_state_anomalies_total{kind="SerialLower"} 1"#,
+        "tofustate_state_bytes_total{kind=\"read\"} 26",
+    ] {
+        assert!(text.contains(line), "no {line} in\n{text}");
+    }
+    assert!(!text.contains("team/app"), "a path is no label");
+}
