@@ -37,7 +37,7 @@ async fn c41_a_body_that_stops_or_crawls() {
         assert_eq!(began.elapsed().as_secs(), 30);
 
         let began = Instant::now();
-        let a_byte_a_second = stream::repeat(()).then(|()| async {
+        let a_byte_a_second = stream::repeat(()).take(3_600).then(|()| async {
             sleep(Duration::from_secs(1)).await;
             Ok::<_, std::io::Error>(Bytes::from(" "))
         });
@@ -46,7 +46,7 @@ async fn c41_a_body_that_stops_or_crawls() {
 
         // Nothing comes, again and again.
         let began = Instant::now();
-        let nothing = stream::repeat(()).then(|()| async {
+        let nothing = stream::repeat(()).take(3_600).then(|()| async {
             sleep(Duration::from_secs(1)).await;
             Ok::<_, std::io::Error>(Bytes::new())
         });

@@ -244,6 +244,19 @@ async fn c36_unlock_without_a_body_where_it_is_denied() {
 }
 
 #[tokio::test]
+async fn c40_an_id_cannot_break_the_line_it_stands_in() {
+    let world = World::new().await;
+    let info = r#"{"ID":"a\nb\u001b[1m"}"#;
+    on_lock("UNLOCK").body(info).send(&world).await.is_error(409, "never_held");
+    world.post(Some("a%0Ab"), state(1)).await.is_error(409, "lock_gone");
+    on_lock("LOCK").body(info).send(&world).await.is_ok();
+    world.lock("c").await.is_held(info);
+    on_lock("UNLOCK").body(info).send(&world).await.is_ok();
+    let sentence = on_lock("LOCK").body(info).send(&world).await.is_error(409, "late_repeat");
+    assert!(sentence.contains(r"lock a\nb\u{1b}[1m was"), "{sentence}");
+}
+
+#[tokio::test]
 async fn c37_delete_of_the_state() {
     let world = World::new().await;
     on_lock("DELETE").send(&world).await.is_ok();

@@ -15,22 +15,23 @@ pub enum Step<T> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// Another lock is held, or the call is not the holder's.
-    #[error("the state is locked by {} (lock {})", .0.identity, .0.id)]
+    // Ids are a client's: as they stand in a sentence and a log line, nothing in them ends a line.
+    #[error("the state is locked by {} (lock {})", .0.identity, .0.id.escape_debug())]
     Held(Box<Lock>),
     /// The call names a lock, and none is held.
-    #[error("lock {id} is not held any more: it was released or broken; plan again")]
+    #[error("lock {} is not held any more: it was released or broken; plan again", .id.escape_debug())]
     LockGone {
         /// The id that was named.
         id: String,
     },
     /// A LOCK with an id that was released a moment ago: a late repeat.
-    #[error("lock {id} was released a moment ago; this looks like a late repeat of its LOCK: take a new lock")]
+    #[error("lock {} was released a moment ago; this looks like a late repeat of its LOCK: take a new lock", .id.escape_debug())]
     LateRepeat {
         /// The id.
         id: String,
     },
     /// An UNLOCK of an id that is neither held nor was released lately.
-    #[error("lock {id} is not known: it is not held and was not released lately")]
+    #[error("lock {} is not known: it is not held and was not released lately", .id.escape_debug())]
     NeverHeld {
         /// The id that was named.
         id: String,
