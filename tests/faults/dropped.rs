@@ -4,7 +4,7 @@
 use std::{
     future::Future,
     pin::pin,
-    task::{Context, Poll, Waker},
+    task::{Context, Waker},
 };
 
 use tokio::task::yield_now;
@@ -15,7 +15,7 @@ use crate::scenario::{Run, STEPS, Step};
 async fn polled_and_dropped(call: impl Future, polls: usize) -> bool {
     let mut call = pin!(call);
     for _ in 0..polls {
-        if let Poll::Ready(_) = call.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        if call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready() {
             return true;
         }
         yield_now().await;

@@ -205,7 +205,7 @@ async fn a_store_that_was_set_back_under_an_upload_is_found_out() {
 fn frame(window: u8, blocks: u32) -> Vec<u8> {
     let mut frame = vec![0x28, 0xb5, 0x2f, 0xfd, 0, (window - 10) << 3];
     for block in 1..=blocks {
-        let header = 128 * 1024 << 3 | 1 << 1 | u32::from(block == blocks);
+        let header = ((128 * 1024) << 3) | (1 << 1) | u32::from(block == blocks);
         frame.extend_from_slice(&header.to_le_bytes()[..3]);
         frame.push(b' ');
     }
