@@ -270,6 +270,37 @@ async fn a_file_that_could_not_be_read_is_opened_again() {
     }
 }
 
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_was_moved_away() {
+    for replaced in [false, true] {
+        let folder = TempDir::new().unwrap();
+        let (file, aside) = (folder.path().join("states.redb"), folder.path().join("aside"));
+        let kv = open(folder.path());
+        let first = kv.put("team/app", &document("1"), Expect::Absent).await.unwrap();
+        fs::rename(&file, &aside).unwrap();
+        if replaced {
+            // As by a restored backup.
+            fs::copy(&aside, &file).unwrap();
+        }
+        let lost = kv.put("team/app", &document("2"), Expect::At(first)).await;
+        let Err(KvError::Unavailable { message, .. }) = lost else { panic!("{lost:?}") };
+        assert!(message.contains("states.redb") && message.contains("moved"), "{message}");
+        let generation = kv.generation();
+        assert!(generation > 0);
+        if replaced {
+            // The file that is there now is what is served.
+            kv.put("team/app", &document("3"), Expect::At(first)).await.unwrap();
+        } else {
+            assert!(kv.get("team/app").await.is_err() && kv.put("b", &document("x"), Expect::Absent).await.is_err());
+            fs::rename(&aside, &file).unwrap();
+            kv.put("team/app", &document("3"), Expect::At(first)).await.unwrap();
+        }
+        drop(kv);
+        let kv = open(folder.path());
+        assert_eq!(kv.get("team/app").await.unwrap().unwrap().value, document("3"));
+    }
+}
+
 #[test]
 fn a_full_disk_at_the_start_leaves_nothing_half_made() {
     let Some(disk) = Disk::mount("size=1m") else { return };

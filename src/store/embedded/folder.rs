@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
     io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +36,13 @@ const CACHE_BYTES: usize = 12 << 20;
 
 fn io(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { doing, path: path.to_owned(), source }
+}
+
+/// What stands under a name on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    Nothing,
+    File { device: u64, inode: u64 },
 }
 
 /// A folder that this process has, until it is dropped.
@@ -73,6 +80,15 @@ impl Folder {
     /// The folder.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Which file has the database's name; `None` where that cannot be told.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        match fs::metadata(&self.file) {
+            Ok(found) => Some(Identity::File { device: found.dev(), inode: found.ino() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(Identity::Nothing),
+            Err(_) => None,
+        }
     }
 
     /// Bytes that an ordinary user may still write on the folder's disk.

@@ -2,7 +2,10 @@
 
 use std::{fmt, io::ErrorKind};
 
-use super::{error::OpenError, folder::Folder};
+use super::{
+    error::OpenError,
+    folder::{Folder, Identity},
+};
 
 /// Where the database is.
 #[derive(Debug)]
@@ -16,6 +19,14 @@ impl Place {
         match self {
             Self::Memory => None,
             Self::Folder(folder) => folder.free(),
+        }
+    }
+
+    /// Which file has the database's name, where there is one and it can be told.
+    pub(super) fn identity(&self) -> Option<Identity> {
+        match self {
+            Self::Memory => None,
+            Self::Folder(folder) => folder.identity(),
         }
     }
 

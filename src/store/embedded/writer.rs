@@ -10,6 +10,7 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
+    folder::Identity,
     place::Place,
     reader::{Shared, unavailable},
     transaction::{self, Answer, Change, Revisions},
@@ -53,6 +54,8 @@ impl Job {
 pub(super) struct Writer {
     shared: Arc<Shared>,
     place: Place,
+    /// The file that was opened.
+    opened: Option<Identity>,
     revisions: Revisions,
     /// After the disk was full: writes of this size and more wait for free space.
     refuse_from: Option<usize>,
@@ -60,7 +63,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn new(shared: Arc<Shared>, place: Place, database: &Database) -> Result<Self, redb::Error> {
-        Ok(Self { shared, place, revisions: Revisions::read(database)?, refuse_from: None })
+        let opened = place.identity();
+        Ok(Self { shared, place, opened, revisions: Revisions::read(database)?, refuse_from: None })
     }
 
     /// Serves the queue until its last sender is gone and it is empty, then closes the database and lets the folder go.
@@ -147,6 +151,13 @@ impl Writer {
         let shared = Arc::clone(&self.shared);
         let database = shared.database();
         let database = database.as_ref().map_err(|why| Failed { message: why.clone(), full: false })?;
+        // A write to a file that no name leads to any more would be gone with this process.
+        if let (Some(there), Some(opened)) = (self.place.identity(), self.opened)
+            && there != opened
+        {
+            let message = "the file was moved away or replaced while it was open; put it back".to_owned();
+            return Err(Failed { message, full: false });
+        }
         // redb asserts its invariants: a broken file must not end the only thread that writes.
         match catch_unwind(AssertUnwindSafe(|| transaction::commit(database, batch, &mut self.revisions))) {
             Ok(Ok(answers)) => Ok(answers),
@@ -172,6 +183,7 @@ impl Writer {
         match opened {
             Ok((database, revisions)) => {
                 self.revisions.never_below(revisions);
+                self.opened = self.place.identity();
                 tracing::warn!("{} was opened again", self.place);
                 drop(self.shared.replace(Ok(database)));
             }
