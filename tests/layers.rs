@@ -74,20 +74,50 @@ fn roots(line: &str) -> Vec<&str> {
     starts.collect()
 }
 
+/// The modules that a `use crate::{…}` names, with their lines.
+fn grouped(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (start, opened) in text.match_indices("crate::{") {
+        let (mut depth, mut word, mut fresh) = (1, String::new(), true);
+        let mut line = text[..start].lines().count().max(1);
+        for c in text[start + opened.len()..].chars() {
+            if c.is_alphanumeric() || c == '_' {
+                word.push(c);
+                continue;
+            }
+            if depth == 1 && fresh && !word.is_empty() {
+                found.push((line, std::mem::take(&mut word)));
+                fresh = false;
+            }
+            word.clear();
+            match c {
+                '\n' => line += 1,
+                ',' if depth == 1 => fresh = true,
+                '{' => depth += 1,
+                '}' if depth == 1 => break,
+                '}' => depth -= 1,
+                _ => {}
+            }
+        }
+    }
+    found
+}
+
 /// What a file of `layer` names and may not.
 fn faults(layer: &Layer, text: &str) -> Vec<String> {
-    let mut found = Vec::new();
+    let against = |module: &str| {
+        LAYERS.iter().any(|other| other.name == module) && module != layer.name && !layer.knows.contains(&module)
+    };
+    let mut found: Vec<String> = grouped(text)
+        .into_iter()
+        .filter(|(_, module)| against(module))
+        .map(|(line, module)| format!("line {line}: crate::{{{module}}}"))
+        .collect();
     for (number, line) in text.lines().enumerate() {
         for root in roots(line) {
             let inner = root.strip_prefix("crate::").or_else(|| root.strip_prefix("tofustate::"));
             let wrong = match inner {
-                // `use crate::{…}` would hide what it names.
-                Some("") => true,
-                Some(module) => {
-                    LAYERS.iter().any(|other| other.name == module)
-                        && module != layer.name
-                        && !layer.knows.contains(&module)
-                }
+                Some(module) => against(module),
                 None => KEPT_APART.contains(&root) && !layer.packages.contains(&root),
             };
             if wrong {
@@ -139,6 +169,7 @@ fn the_check_sees_what_it_is_for() {
         "    let client: kube::Client = todo();",
         "fn f(x: &crate::openbao::Client) {}",
         "pub use vaultrs::client::VaultClient;",
+        "use crate::{\n    crd::{StatePath, Http},\n    http::{App, router},\n};",
     ] {
         assert_eq!(faults(store, bad).len(), 1, "{bad}");
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    FolderRegistry, Held, NamespaceManifest, Retry,
+    FolderRegistry, Held, Retry,
     open::{Candidate, Opened, Outcome},
     report::{Generated, Kind, Problem, Reason, Report, Severity},
     resolve::{Goods, Standing, by_path},
