@@ -18,30 +18,50 @@ pub struct Events {
     fleet: Arc<Fleet>,
     client: Client,
     slow: JoinSet<()>,
+    /// What still comes before all came once more.
+    deck: Vec<&'static str>,
     pub seen: BTreeMap<&'static str, u64>,
 }
 
 impl Events {
     pub fn new(fleet: Arc<Fleet>) -> Self {
         let client = Client::new(fleet.clone(), "events".to_owned());
-        Self { fleet, client, slow: JoinSet::new(), seen: BTreeMap::new() }
+        Self { fleet, client, slow: JoinSet::new(), deck: Vec::new(), seen: BTreeMap::new() }
     }
 
     fn saw(&mut self, kind: &'static str) {
         *self.seen.entry(kind).or_default() += 1;
     }
 
+    /// The next event. They are drawn like cards, so that each comes as often as it stands in the deck and none is
+    /// missed; the first of each kind come first.
     pub async fn next(&mut self) {
-        match self.fleet.world.below(17) {
-            0..=2 => self.hours().await,
-            3..=5 => self.slow_upload(),
-            6 => self.set_back().await,
-            7 => self.lost().await,
-            8..=9 => self.take_over().await,
-            10 => self.deleted().await,
-            11..=13 => self.lonely().await,
-            14..=15 => self.crowd().await,
+        if self.deck.is_empty() {
+            let more =
+                ["hours", "hours", "slow-upload", "slow-upload", "take-over", "lonely", "lonely", "crowd", "none"];
+            let mut deck = more.to_vec();
+            self.shuffle(&mut deck);
+            let mut first = KINDS.to_vec();
+            self.shuffle(&mut first);
+            deck.extend(first);
+            self.deck = deck;
+        }
+        match self.deck.pop() {
+            Some("hours") => self.hours().await,
+            Some("slow-upload") => self.slow_upload(),
+            Some("set-back") => self.set_back().await,
+            Some("lost") => self.lost().await,
+            Some("take-over") => self.take_over().await,
+            Some("deleted") => self.deleted().await,
+            Some("lonely") => self.lonely().await,
+            Some("crowd") => self.crowd().await,
             _ => {}
+        }
+    }
+
+    fn shuffle(&self, cards: &mut [&'static str]) {
+        for at in (1..cards.len()).rev() {
+            cards.swap(at, self.fleet.world.below(at as u64 + 1) as usize);
         }
     }
 
