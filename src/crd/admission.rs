@@ -170,7 +170,8 @@ fn structure(schema: &Value, value: &Value, at: &str, wrong: &mut Vec<Violation>
 }
 
 /// What a wrong type is called: a text that YAML takes for something else is the usual case.
-pub(crate) fn wrong_type(wanted: &str, found: &Value) -> String {
+#[must_use]
+pub fn wrong_type(wanted: &str, found: &Value) -> String {
     let found = match found {
         Value::Null => "nothing",
         Value::Bool(_) => "a boolean",
@@ -179,7 +180,8 @@ pub(crate) fn wrong_type(wanted: &str, found: &Value) -> String {
         Value::Array(_) => "a list",
         Value::Object(_) => "an object",
     };
-    let quote = if wanted == "string" && ["a boolean", "a number"].contains(&found) { "; put it in quotes" } else { "" };
+    let quote =
+        if wanted == "string" && ["a boolean", "a number"].contains(&found) { "; put it in quotes" } else { "" };
     format!("this must be of type {wanted} and is {found}{quote}")
 }
 

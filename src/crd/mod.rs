@@ -17,7 +17,7 @@ mod settings;
 mod spec;
 mod status;
 
-pub use admission::{Violation, admit};
+pub use admission::{Violation, admit, wrong_type};
 pub use definition::{definition, yaml};
 pub use duration::{DurationError, parse_duration};
 pub use error::{FieldError, Invalid};
@@ -28,6 +28,6 @@ pub use path::{MAX_PATH, MAX_SEGMENTS, PathError, StatePath};
 pub use policy::{ClientForceUnlock, DeletionPolicy, LockPolicy, Retention, StaleAction};
 pub use quantity::{QuantityError, parse_quantity};
 pub use secrets::{Access, AccessRole, DEFAULT_TOKEN_KEY, SecretKeyRef};
-pub use settings::{LockSettings, RetentionSettings, Settings};
+pub use settings::{LockSettings, RetentionSettings, Settings, is_label, is_subdomain};
 pub use spec::{DEFAULT_MAX_SIZE, GROUP, TofuStateBackend, TofuStateBackendSpec, VERSION};
 pub use status::{MAX_CLIENT_TEXT, MAX_HISTORY, TofuStateBackendStatus, clip, shown};

@@ -196,6 +196,18 @@ fn secret_ref(reference: &SecretKeyRef, field: &str, wrong: &mut Vec<FieldError>
     }
 }
 
+/// Whether this can be the name of a namespace: a DNS-1123 label.
+#[must_use]
+pub fn is_label(text: &str) -> bool {
+    text.len() <= rules::MAX_LABEL && label(text)
+}
+
+/// Whether this can be the name of a resource: a DNS-1123 subdomain.
+#[must_use]
+pub fn is_subdomain(text: &str) -> bool {
+    subdomain(text)
+}
+
 /// A DNS-1123 label, but for its length.
 fn label(text: &str) -> bool {
     let edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();

@@ -2,6 +2,8 @@
 //! Filled from a folder (`folder`) or from the cluster. No HTTP, no Kubernetes client.
 
 mod credential;
+mod redacted;
+mod tenancy;
 
 use std::{
     collections::HashMap,
@@ -16,6 +18,8 @@ use arc_swap::ArcSwap;
 
 use crate::store::{State, StatePath};
 pub use credential::{Credential, CredentialHash, Role, WEAK_TOKEN, identity};
+pub use redacted::Redacted;
+pub use tenancy::Tenancy;
 
 /// A resource by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

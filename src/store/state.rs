@@ -37,6 +37,12 @@ impl State {
         Self { inner: Arc::new(inner) }
     }
 
+    /// Whether both are the same handle: what one knows, the other does.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.inner, &other.inner)
+    }
+
     /// The path.
     #[must_use]
     pub fn path(&self) -> &StatePath {
