@@ -2,6 +2,7 @@
 //! Filled from a folder (`folder`) or from the cluster. No HTTP, no Kubernetes client.
 
 mod credential;
+pub mod folder;
 mod redacted;
 mod tenancy;
 
