@@ -348,6 +348,24 @@ async fn a_manifest_that_goes_gives_nothing_up() {
     assert_eq!((changes(&report), report.generated.len()), (vec![("a/net", ChangeKind::Added)], 0));
     assert!(world.state("a/net").is(&state), "one path has one handle");
 
+    // While it is away, another installation may release the path and give it to somebody else.
+    disk.remove("again.yaml");
+    world.pass().await;
+    let path = state.path();
+    let who = |name: &str| Claimant { instance: "test".into(), namespace: "a".into(), name: name.into(), uid: None };
+    owners::release(&*kv, path, &who("net"), 1, Leftover::Nothing, &mut budget()).await.unwrap();
+    let claim = owners::claim(&*kv, path, &who("other"), false, &mut budget()).await.unwrap();
+    disk.write("again.yaml", &manifest("net", "a/net"));
+    let report = world.pass().await;
+    assert!(paths(&report).is_empty());
+    problem(&report, Reason::PathConflict);
+    owners::release(&*kv, path, &who("other"), claim, Leftover::Nothing, &mut budget()).await.unwrap();
+    let report = world.pass().await;
+    quiet(&report);
+    assert!(!world.state("a/net").is(&state), "another claim, another handle");
+    let head = world.state("a/net").head(&mut budget()).await.unwrap();
+    assert_eq!((head.owner.claim, head.current), (3, Some(1)));
+
     // A folder that is gone as a whole, as while it is mounted anew, takes nothing with it.
     fs::rename(disk.manifests(), disk.root.path().join("away")).unwrap();
     let report = world.pass().await;
@@ -611,10 +629,18 @@ async fn the_epoch_is_on_the_disk_before_a_path_is_served() {
     let report = world.pass().await;
     assert!(report.problems.iter().all(|problem| problem.reason == Reason::DataFile), "{:?}", report.problems);
     assert!(paths(&report).is_empty() && report.again, "{:?}", report.served);
+    // There is none, and none can be made: the path is known and cannot be used yet.
     fs::remove_file(disk.data().join("records")).unwrap();
+    fs::create_dir(disk.data().join("records")).unwrap();
+    symlink("nowhere", disk.data().join("records/a")).unwrap();
+    let report = world.pass().await;
+    assert_eq!((report.served[0].fault, report.again), (Some(Reason::DataFile), true));
+    assert!(world.state("a/net").read(&mut budget()).await.is_err());
+    fs::remove_file(disk.data().join("records/a")).unwrap();
     let report = world.pass().await;
     quiet(&report);
-    assert_eq!(report.served[0].fault, None);
+    assert_eq!((report.served[0].fault, changes(&report)), (None, vec![("a/net", ChangeKind::Fault)]));
+    assert!(world.state("a/net").read(&mut budget()).await.unwrap().is_none());
     assert!(disk.data().join("records/a/net.json").exists());
 }
 
