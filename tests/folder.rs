@@ -202,7 +202,7 @@ async fn a_wrong_manifest_takes_nothing_down() {
 
     // A broken document, a wrong field, a file that is no YAML at all, each with its place.
     let two = "---\nkind: [TofuStateBackend\nmetadata: {name: two}\n".to_owned();
-    let three = manifest_with("three", "a/three", "  maxSize: 12 potatoes\n  colour: red\n");
+    let three = manifest_with("three", "a/three", "  maxSize: 12 potatoes\n  retention: {maxAge: 30d}\n");
     disk.write("a.yaml", &(manifest_with("one", "a/one", "  maxSize: 2Ki\n") + &two + &three));
     disk.write("b.yaml", "\u{0}\u{1}");
     disk.write("c.yaml", &manifest("five", "c/five"));
@@ -213,7 +213,7 @@ async fn a_wrong_manifest_takes_nothing_down() {
     assert_eq!(said.len(), 4, "{said:#?}");
     for (part, place) in [
         ("spec.maxSize: write a size such as 256Mi", "a.yaml, document 3"),
-        ("spec.colour: unknown field", "a.yaml, document 3"),
+        ("spec.retention.maxAge: write a duration", "a.yaml, document 3"),
         ("this is no valid YAML", "a.yaml, document 2"),
         ("this is no valid YAML", "b.yaml, document 1"),
     ] {
@@ -347,6 +347,24 @@ async fn a_manifest_that_goes_gives_nothing_up() {
     let report = world.pass().await;
     assert_eq!((changes(&report), report.generated.len()), (vec![("a/net", ChangeKind::Added)], 0));
     assert!(world.state("a/net").is(&state), "one path has one handle");
+
+    // While it is away, another installation may release the path and give it to somebody else.
+    disk.remove("again.yaml");
+    world.pass().await;
+    let path = state.path();
+    let who = |name: &str| Claimant { instance: "test".into(), namespace: "a".into(), name: name.into(), uid: None };
+    owners::release(&*kv, path, &who("net"), 1, Leftover::Nothing, &mut budget()).await.unwrap();
+    let claim = owners::claim(&*kv, path, &who("other"), false, &mut budget()).await.unwrap();
+    disk.write("again.yaml", &manifest("net", "a/net"));
+    let report = world.pass().await;
+    assert!(paths(&report).is_empty());
+    problem(&report, Reason::PathConflict);
+    owners::release(&*kv, path, &who("other"), claim, Leftover::Nothing, &mut budget()).await.unwrap();
+    let report = world.pass().await;
+    quiet(&report);
+    assert!(!world.state("a/net").is(&state), "another claim, another handle");
+    let head = world.state("a/net").head(&mut budget()).await.unwrap();
+    assert_eq!((head.owner.claim, head.current), (3, Some(1)));
 
     // A folder that is gone as a whole, as while it is mounted anew, takes nothing with it.
     fs::rename(disk.manifests(), disk.root.path().join("away")).unwrap();
@@ -489,6 +507,7 @@ async fn a_suspended_resource_is_served_as_it_was() {
     assert_eq!(changes(&world.pass().await), [("a/net", ChangeKind::Settings)]);
 }
 
+#[track_caller]
 fn embedded(folder: &Path) -> Arc<dyn Kv> {
     Arc::new(EmbeddedKv::open(folder).unwrap())
 }
@@ -514,19 +533,18 @@ async fn a_restart_keeps_tokens_and_notices_a_store_that_was_set_back_or_lost() 
     copy(&disk.data(), saved.path());
 
     // Runs and ends as a process does: its record is written at the end.
-    let world = run(embedded(&disk.data()), false);
-    let registry = world.registry.clone();
+    let World { folder, registry } = run(embedded(&disk.data()), false);
     let (stop, stopped) = tokio::sync::watch::channel(false);
-    let running = tokio::spawn(world.folder.run(|report| quiet(report), stopped));
+    let running = tokio::spawn(folder.run(quiet, stopped));
     until(|| registry.is_loaded()).await;
-    let world = registry.get(&StatePath::parse("a/net").unwrap()).unwrap();
-    assert!(world.credentials[0].hash.matches(&CredentialHash::of(&token)), "the token is the same");
+    let backend = registry.get(&StatePath::parse("a/net").unwrap()).unwrap();
+    assert!(backend.credentials[0].hash.matches(&CredentialHash::of(&token)), "the token is the same");
     let newer = br#"{"version":4,"serial":2,"lineage":"l","resources":[]}"#;
-    world.state.write(WriteCall { identity: "token", ..WriteCall::default() }, newer, &mut budget()).await.unwrap();
-    let mark = world.state.mark().unwrap();
+    backend.state.write(WriteCall { identity: "token", ..WriteCall::default() }, newer, &mut budget()).await.unwrap();
+    let mark = backend.state.mark().unwrap();
     stop.send(true).unwrap();
     running.await.unwrap();
-    drop((world, registry));
+    drop((backend, registry));
     let record = fs::read_to_string(disk.data().join("records/a/net.json")).unwrap();
     assert!(
         record.contains(&format!("\"headEpoch\":\"{}\",\"headRevision\":{}", mark.epoch, mark.revision)),
@@ -544,7 +562,6 @@ async fn a_restart_keeps_tokens_and_notices_a_store_that_was_set_back_or_lost() 
         assert!(world.admits("a/net", &token).is_some());
         let read = world.state("a/net").read(&mut budget()).await;
         assert!(matches!(read, Err(StateError::HeadBehind { .. })));
-        // A store that is put right again is used again.
     }
     let mut world = run(embedded(&disk.data()), true);
     let report = world.pass().await;
@@ -612,10 +629,18 @@ async fn the_epoch_is_on_the_disk_before_a_path_is_served() {
     let report = world.pass().await;
     assert!(report.problems.iter().all(|problem| problem.reason == Reason::DataFile), "{:?}", report.problems);
     assert!(paths(&report).is_empty() && report.again, "{:?}", report.served);
+    // There is none, and none can be made: the path is known and cannot be used yet.
     fs::remove_file(disk.data().join("records")).unwrap();
+    fs::create_dir(disk.data().join("records")).unwrap();
+    symlink("nowhere", disk.data().join("records/a")).unwrap();
+    let report = world.pass().await;
+    assert_eq!((report.served[0].fault, report.again), (Some(Reason::DataFile), true));
+    assert!(world.state("a/net").read(&mut budget()).await.is_err());
+    fs::remove_file(disk.data().join("records/a")).unwrap();
     let report = world.pass().await;
     quiet(&report);
-    assert_eq!(report.served[0].fault, None);
+    assert_eq!((report.served[0].fault, changes(&report)), (None, vec![("a/net", ChangeKind::Fault)]));
+    assert!(world.state("a/net").read(&mut budget()).await.unwrap().is_none());
     assert!(disk.data().join("records/a/net.json").exists());
 }
 
@@ -666,7 +691,7 @@ async fn until(mut done: impl FnMut() -> bool) {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn while_the_store_is_away_paths_are_served_with_an_error() {
     let disk = Disk::new();
     let flaky = Arc::new(Flaky { kv: memory(), away: AtomicBool::new(false) });
@@ -683,7 +708,8 @@ async fn while_the_store_is_away_paths_are_served_with_an_error() {
     assert_eq!((report.served.len(), report.problems.len(), report.again), (41, 40, true));
     assert!(report.problems.iter().all(|problem| problem.reason == Reason::StoreUnavailable));
     assert!(world.state("a/old").is(&old), "what was open stays so");
-    assert!(matches!(world.state("a/new0").read(&mut budget()).await, Err(StateError::Unavailable { .. })));
+    let mut short = Budget::new(Duration::from_millis(100));
+    assert!(matches!(world.state("a/new0").read(&mut short).await, Err(StateError::Unavailable { .. })));
     flaky.away.store(false, Ordering::SeqCst);
     // Before the next pass, nothing can be done with it either.
     assert!(world.state("a/new0").read(&mut budget()).await.is_err());

@@ -153,7 +153,7 @@ mod tests {
         let spec = "access: [{name: a, role: ReadOnly, secretRef: {name: s, key: a}}, {name: b, role: ReadWrite, secretRef: {name: s, key: b}}, {name: c, role: ReadOnly, secretRef: {name: s, key: c}}, {name: d, role: ReadOnly, secretRef: {name: s, key: d}}]";
         let values = "a: 01234567890123456789a, b: 01234567890123456789b, c: 01234567890123456789b";
         let (found, problems) = run(spec, &secret("default", values));
-        let identities: Vec<_> = found.unwrap().into_iter().map(|(identity, role)| (identity, role)).collect();
+        let identities = found.unwrap();
         assert_eq!(
             identities,
             [

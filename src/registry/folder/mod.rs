@@ -28,7 +28,7 @@ use std::{
     time::Duration,
 };
 
-pub use report::{Change, ChangeKind, Generated, Kind, Place, Problem, Reason, Report, Served, Severity};
+pub use report::{Change, ChangeKind, Generated, Kind, Place, Problem, Reason, Report, Served, Severity, Subject};
 pub use scan::FolderLimits;
 
 use self::{

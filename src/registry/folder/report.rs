@@ -105,6 +105,15 @@ pub struct Place {
     pub line: Option<usize>,
 }
 
+/// A manifest by kind and name; a Namespace has no namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subject {
+    /// The kind.
+    pub kind: Kind,
+    /// The name.
+    pub name: ResourceName,
+}
+
 /// Something that a person may have to act on. Never has anything of a credential in it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Problem {
@@ -113,7 +122,7 @@ pub struct Problem {
     /// Where it is.
     pub place: Option<Place>,
     /// What it is about, where that is known.
-    pub subject: Option<(Kind, ResourceName)>,
+    pub subject: Option<Box<Subject>>,
     /// The field, where one is to blame.
     pub field: Option<String>,
     /// What kind of thing it is.
@@ -202,7 +211,7 @@ impl Problem {
     }
 
     pub(super) fn of(mut self, kind: Kind, name: &ResourceName) -> Self {
-        self.subject = Some((kind, name.clone()));
+        self.subject = Some(Box::new(Subject { kind, name: name.clone() }));
         self
     }
 
@@ -230,6 +239,13 @@ impl fmt::Display for Kind {
     }
 }
 
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, name } = self;
+        if name.namespace.is_empty() { write!(f, "{kind} {}", name.name) } else { write!(f, "{kind} {name}") }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.file.display())?;
@@ -247,10 +263,8 @@ impl fmt::Display for Problem {
         if let Some(place) = &self.place {
             write!(f, "{place}: ")?;
         }
-        match &self.subject {
-            Some((Kind::Namespace, name)) => write!(f, "Namespace {}: ", name.name)?,
-            Some((kind, name)) => write!(f, "{kind} {name}: ")?,
-            None => {}
+        if let Some(subject) = &self.subject {
+            write!(f, "{subject}: ")?;
         }
         if let Some(field) = &self.field {
             write!(f, "{field}: ")?;

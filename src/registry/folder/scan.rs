@@ -52,12 +52,11 @@ impl Stamp {
         }
     }
 
-    /// Whether the file changed so shortly before `now` that another change may not show in its times.
-    pub(super) fn young(&self, now: SystemTime) -> bool {
-        const TICK: Duration = Duration::from_secs(2);
+    /// Whether the file changed less than `time` before `now`, by a clock that may go a little wrong.
+    pub(super) fn younger(&self, time: Duration, now: SystemTime) -> bool {
         let changed = Duration::new(self.changed.0.unsigned_abs(), u32::try_from(self.changed.1).unwrap_or_default());
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        changed + TICK > now && changed < now + TICK
+        changed + time > now && changed < now + time
     }
 }
 

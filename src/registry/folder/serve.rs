@@ -21,7 +21,7 @@ impl FolderRegistry {
         let mut serving: BTreeMap<ResourceName, Arc<Backend>> = BTreeMap::new();
         let told = report.problems.iter().filter(|problem| problem.reason == Reason::PathConflict);
         let told: HashSet<ResourceName> =
-            told.filter_map(|problem| problem.subject.as_ref().map(|(_, name)| name.clone())).collect();
+            told.filter_map(|problem| problem.subject.as_ref().map(|subject| subject.name.clone())).collect();
         for (path, names) in groups {
             let winner = names.iter().find(|name| self.held.get(name).is_some_and(Held::stands));
             for name in names.iter().filter(|name| Some(*name) != winner && !told.contains(name)) {

@@ -21,8 +21,7 @@ pub(super) struct Document {
 const MAX_NODES: usize = 2_000_000;
 
 /// Messages of the YAML scanner that are shown; each is a fixed text.
-const SHOWN: [&str; 16] = [
-    "invalid indentation",
+const SHOWN: [&str; 21] = [
     "simple key expected ':'",
     "simple key is no longer valid",
     "tabs disallowed in this context",
@@ -38,6 +37,12 @@ const SHOWN: [&str; 16] = [
     "while parsing a node, did not find expected node content",
     "mapping values are not allowed in this context",
     "did not find expected <document start>",
+    "illegal placement of ':' indicator",
+    "invalid indentation in multiline quoted scalar",
+    "invalid indentation",
+    "unclosed bracket",
+    "unexpected character",
+    "invalid escape",
 ];
 
 /// The documents of a YAML file, each read for itself: a wrong one takes no other with it.
@@ -95,14 +100,16 @@ fn options() -> serde_yaml::Options {
 
 fn explain(error: &Error) -> String {
     let what = match error.without_snippet() {
-        Error::Message { msg, .. } => SHOWN.iter().find(|known| msg.contains(**known)).copied(),
         Error::DuplicateMappingKey { .. } => Some("a key stands twice"),
         Error::UnknownAnchor { .. } => Some("'*' begins an alias of an anchor that is not there; quote the text"),
         Error::MultipleDocuments { .. } => Some("another document begins without ---"),
         Error::NonFiniteFloat { .. } => Some("this is not a number; put it in quotes if it is a text"),
         Error::Eof { .. } => Some("it ends too early"),
         Error::Budget { .. } => Some("it has too many parts; split it"),
-        _ => None,
+        other => {
+            let said = other.to_string();
+            SHOWN.iter().find(|known| said.starts_with(**known)).copied()
+        }
     };
     let what = what.unwrap_or("check the indentation, and put texts with special characters in quotes");
     format!("this is no valid YAML: {what}")
@@ -199,6 +206,26 @@ mod tests {
         }
         let found = documents("a: 1\nb: 2\n c: 3\n");
         assert_eq!((found[0].line, found[0].content.is_err()), (3, true), "{found:?}");
+    }
+
+    #[test]
+    fn usual_mistakes_are_explained() {
+        for (text, part) in [
+            ("a: 1\nb: 2\n c: 3\n", "mapping values are not allowed"),
+            ("a: b: c", "mapping values are not allowed"),
+            ("a: [1\nb: 2\n", "illegal placement of ':'"),
+            ("a:\n\tb: 2\n", "tabs disallowed"),
+            ("a: \"x\nb: 2\n", "multiline quoted scalar"),
+            ("a: 1\na: 2\n", "a key stands twice"),
+            ("a: *b", "quote the text"),
+            ("a: @b", "unexpected character"),
+            ("- a\nb: c\n", "expected '-' indicator"),
+            ("a: {b: c", "unclosed bracket"),
+            ("a: x\nb\nc: d\n", "expected ':'"),
+        ] {
+            let said = documents(text).remove(0).content.unwrap_err();
+            assert!(said.contains(part) && !said.contains('@'), "{text:?}: {said}");
+        }
     }
 
     #[test]
