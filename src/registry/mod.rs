@@ -3,7 +3,6 @@
 
 mod credential;
 pub mod folder;
-mod redacted;
 mod tenancy;
 
 use std::{
@@ -17,9 +16,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 
+pub use crate::store::Redacted;
 use crate::store::{State, StatePath};
 pub use credential::{Credential, CredentialHash, Role, WEAK_TOKEN, identity};
-pub use redacted::Redacted;
 pub use tenancy::Tenancy;
 
 /// A resource by namespace and name.

@@ -34,7 +34,7 @@ impl SecretManifest {
                 match value {
                     Value::Null => drop(values.insert(key.clone(), Redacted::default())),
                     Value::String(text) => match decode(text) {
-                        Some(bytes) => drop(values.insert(key.clone(), Redacted::new(bytes))),
+                        Some(bytes) => drop(values.insert(key.clone(), Redacted::from(bytes))),
                         None => {
                             let message = "this is not base64: encode the value, or write it as it is under stringData";
                             wrong.push(violation(&field, message.to_owned()));
@@ -98,7 +98,7 @@ fn check(value: &[u8], key: &str) -> Result<(Redacted<String>, Vec<Problem>), Pr
         );
         notes.push(Problem::new(Severity::Warning, Reason::WeakToken, message));
     }
-    Ok((Redacted::new(token.to_owned()), notes))
+    Ok((Redacted::from(token.to_owned()), notes))
 }
 
 #[cfg(test)]

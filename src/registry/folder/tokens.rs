@@ -55,7 +55,7 @@ impl Tokens {
             Ok(None) => {
                 let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>());
                 match self.folder.write(name, format!("{token}\n").as_bytes()) {
-                    Ok(()) => Ok(Obtained { hash: CredentialHash::of(&token), made: Some(Redacted::new(token)) }),
+                    Ok(()) => Ok(Obtained { hash: CredentialHash::of(&token), made: Some(Redacted::from(token)) }),
                     Err(error) => problem(format!("a token was to be kept here, and that failed: {error}; the path is not served until it is")),
                 }
             }
