@@ -6,42 +6,17 @@
 #[allow(dead_code, reason = "the engine's tests use the rest")]
 mod world;
 
-use std::{
-    io::Write,
-    sync::{Arc, Mutex},
-};
+#[path = "common/log.rs"]
+mod log;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use tofustate::store::{LockCall, StateError, Value, WriteCall};
-use tracing_subscriber::fmt::MakeWriter;
 
+use log::Log;
 use world::{Asked, PATH, World, budget, info, noisy, small};
 
 const MARKER: &str = "h4rdly-a-s3cret";
 const CREDENTIAL: &str = "5alted-ha5h";
-
-/// Everything that is logged, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Log {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
 
 fn hidden(said: &str, what: &str) {
     for secret in [MARKER, CREDENTIAL, &BASE64.encode(MARKER)[..18]] {

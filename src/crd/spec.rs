@@ -46,7 +46,7 @@ pub struct TofuStateBackendSpec {
 
     /// The credential of this state, where you want to choose it: a key of a Secret in this namespace, which tofustate
     /// only reads. Until it is there the condition CredentialsReady is False with the reason SecretNotFound; a credential
-    /// under 20 characters is refused with the reason WeakToken. Default: a credential is generated and stands in the
+    /// under 20 characters is served and reported with the reason WeakToken. Default: a credential is generated and stands in the
     /// connection Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "SecretKeyRef")]

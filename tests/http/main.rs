@@ -9,6 +9,8 @@ mod kv;
 mod limits;
 mod live;
 mod lock;
+#[path = "../common/log.rs"]
+mod log;
 mod never;
 mod other;
 mod read;

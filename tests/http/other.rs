@@ -1,14 +1,10 @@
 //! Paths, methods, limits of rates, logs: 38 to 42, as far as the router shows them.
 
-use std::{
-    cell::Cell,
-    io::Write,
-    num::NonZeroU32,
-    sync::{Arc, Mutex},
-};
+use std::{cell::Cell, num::NonZeroU32};
 
+use crate::log::Log;
 use tofustate::http::{HttpOptions, Rate};
-use tracing_subscriber::{Layer as _, filter::dynamic_filter_fn, fmt::MakeWriter, layer::SubscriberExt as _};
+use tracing_subscriber::{Layer as _, filter::dynamic_filter_fn, layer::SubscriberExt as _};
 
 use crate::{
     ask::{ask, basic},
@@ -140,28 +136,6 @@ async fn c40_requests_are_limited_where_asked_for() {
     world.post(None, state(2)).await.is_error(429, "too_many_requests");
     ask("GET", &format!("/{OTHER}")).token(OTHER_TOKEN).send(&world).await.is_error(404, "no_state");
     assert_eq!(world.stored().await.unwrap(), state(1).as_bytes());
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
 }
 
 thread_local! {
