@@ -316,6 +316,27 @@ impl Inner {
         waited.map_err(|_| StateError::Unavailable { doing, message, retry_after: asked })
     }
 
+    /// Waits before another attempt of a [`replace`](Self::replace) that failed, where one makes sense.
+    pub(super) async fn again(
+        &self,
+        doing: &'static str,
+        error: StateError,
+        budget: &mut Budget,
+    ) -> Result<(), StateError> {
+        match error {
+            StateError::Store { error: KvError::CasMismatch, .. } => {
+                budget.pause(None).await.map_err(|_| StateError::Busy { doing })
+            }
+            StateError::Store { error, .. } => self.retry(doing, budget, error).await,
+            other => Err(other),
+        }
+    }
+
+    /// Whether parts that were stored since `began` may have been swept by now: nothing may name them any more.
+    pub(super) fn outlived(&self, began: Duration) -> bool {
+        self.shared.clock.boot().saturating_sub(began) > self.shared.options.upload_time
+    }
+
     /// Makes the first head of a path that never had one; another replica may be faster.
     pub(super) async fn create(&self, budget: &mut Budget) -> Result<Base, StateError> {
         self.put_absent(Head::new(self.owner.clone()), budget).await

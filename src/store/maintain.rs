@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use tracing::{debug, info, warn};
 
 use super::{
-    Budget, Head, KvError, Sha256Sum, State, StateError,
+    Budget, Head, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
     head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version, object_name_ok},
@@ -45,14 +45,13 @@ impl State {
     }
 
     async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
-        let shared = &self.inner.shared;
-        let began = shared.clock.boot();
+        let began = self.inner.shared.clock.boot();
         let moved = self.inner.put_versions(older, budget).await?;
         let mut sent = false;
         let named = self.inner.change("moving older versions out", budget, |head, _, _| {
             // As with uploads: on a machine that was suspended meanwhile, the sweep of another may have been here and
             // the trash emptied again.
-            if shared.clock.boot().saturating_sub(began) > shared.options.upload_time {
+            if self.inner.outlived(began) {
                 return Ok(Step::Same(Vec::new()));
             }
             let step = head.moved_out(&moved);
@@ -144,10 +143,7 @@ impl State {
         // The head is read after the list: while it is still given up, nothing in the list is of whoever comes next.
         self.released_head(budget).await?;
         for listed in all {
-            while let Err(error) = self.inner.call("delete_part", budget, self.inner.kv.delete_part(&listed.key)).await
-            {
-                self.inner.retry("deleting a part", budget, error).await?;
-            }
+            self.inner.delete_part(&listed.key, budget).await?;
         }
         loop {
             let base = self.released_head(budget).await?;
@@ -155,9 +151,7 @@ impl State {
             let Step::Change(head, ()) = base.head.emptied(&trash) else { return Ok(()) };
             match self.inner.replace(&base, *head, budget).await {
                 Ok(()) => return Ok(()),
-                Err(StateError::Store { error: KvError::CasMismatch, .. }) => {}
-                Err(StateError::Store { error, .. }) => self.inner.retry("emptying the trash", budget, error).await?,
-                Err(error) => return Err(error),
+                Err(error) => self.inner.again("emptying the trash", error, budget).await?,
             }
         }
     }
@@ -204,23 +198,19 @@ impl Inner {
     /// Moves all but the current version out of a head that has no room for the next change. The caller has the turn.
     /// Answers whether another look makes sense: false where there is nothing that could move.
     pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<bool, StateError> {
-        let (doing, began) = ("moving older versions out", self.shared.clock.boot());
+        let began = self.shared.clock.boot();
         let older = base.head.to_move_out(self.shared.options.inline, true);
         let moved = self.put_versions(&older, budget).await?;
         loop {
             // Not the base: it may be too old by now to build on.
             let base = self.load(budget).await?;
-            if self.shared.clock.boot().saturating_sub(began) > self.shared.options.upload_time {
+            if self.outlived(began) {
                 return Ok(true);
             }
             let Step::Change(head, _) = base.head.moved_out(&moved) else { return Ok(!moved.is_empty()) };
             match self.replace(&base, *head, budget).await {
                 Ok(()) => return Ok(true),
-                Err(StateError::Store { error: KvError::CasMismatch, .. }) => {
-                    budget.pause(None).await.map_err(|_| StateError::Busy { doing })?;
-                }
-                Err(StateError::Store { error, .. }) => self.retry(doing, budget, error).await?,
-                Err(error) => return Err(error),
+                Err(error) => self.again("moving older versions out", error, budget).await?,
             }
         }
     }

@@ -107,15 +107,17 @@ impl Inner {
     /// Deletes an object's parts. No client waits for it: each may take all of `budget`.
     pub(super) async fn delete_object(&self, object: &ObjectRef, budget: &Budget) -> Result<(), StateError> {
         for index in 0..object.parts {
-            let (key, mut budget) = (keys::part(&self.path, &object.name, index), budget.clone());
-            loop {
-                match self.call("delete_part", &mut budget, self.kv.delete_part(&key)).await {
-                    Ok(()) => break,
-                    Err(error) => self.retry("deleting a part", &mut budget, error).await?,
-                }
-            }
+            self.delete_part(&keys::part(&self.path, &object.name, index), &mut budget.clone()).await?;
         }
         self.shared.metrics.removed("object", 1);
+        Ok(())
+    }
+
+    /// Deletes one part.
+    pub(super) async fn delete_part(&self, key: &str, budget: &mut Budget) -> Result<(), StateError> {
+        while let Err(error) = self.call("delete_part", budget, self.kv.delete_part(key)).await {
+            self.retry("deleting a part", budget, error).await?;
+        }
         Ok(())
     }
 }

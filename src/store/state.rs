@@ -108,7 +108,7 @@ impl State {
                         info!(path = %self.inner.path, owner = %self.inner.owner, %former, "state taken over");
                         return Ok(());
                     }
-                    Err(error) => self.again("registering the path", error, budget).await?,
+                    Err(error) => self.inner.again("registering the path", error, budget).await?,
                 }
             }
         };
@@ -256,7 +256,7 @@ impl State {
                 let Step::Change(head, ()) = step else { break };
                 match self.inner.replace(&base, *head, budget).await {
                     Ok(()) => break,
-                    Err(error) => self.again("releasing the path", error, budget).await?,
+                    Err(error) => self.inner.again("releasing the path", error, budget).await?,
                 }
             }
             info!(path = %self.inner.path, owner = %self.inner.owner, delete, "path released");
@@ -312,7 +312,7 @@ impl State {
                 tried.push(head.epoch);
                 match self.inner.replace(&base, head, budget).await {
                     Ok(()) => break,
-                    Err(error) => self.again("accepting the head", error, budget).await?,
+                    Err(error) => self.inner.again("accepting the head", error, budget).await?,
                 }
             }
             info!(path = %self.inner.path, behind = %epoch, "restored head accepted");
@@ -325,17 +325,6 @@ impl State {
         let mark = self.inner.mark();
         mark.filter(|mark| mark.epoch == epoch)
             .ok_or(StateError::WrongEpoch { named: epoch, seen: mark.map(|mark| mark.epoch) })
-    }
-
-    /// Waits before another attempt of a swap that failed, where one makes sense.
-    async fn again(&self, doing: &'static str, error: StateError, budget: &mut Budget) -> Result<(), StateError> {
-        match error {
-            StateError::Store { error: super::KvError::CasMismatch, .. } => {
-                budget.pause(None).await.map_err(|_| StateError::Busy { doing })
-            }
-            StateError::Store { error, .. } => self.inner.retry(doing, budget, error).await,
-            other => Err(other),
-        }
     }
 
     /// Runs an operation, and counts what it came to and how long it took.

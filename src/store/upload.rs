@@ -243,12 +243,11 @@ impl Upload {
             lock_required: settings.lock_required,
             tried: Vec::new(),
         };
-        let (op, shared) = (self.op, &state.inner.shared);
-        let (began, most) = (self.began, shared.options.upload_time);
+        let (op, began) = (self.op, self.began);
         let swap_sent = &mut self.swap_sent;
         let done = state.inner.change("writing the state", budget, |head, now, maybe| {
             // After the head was read: whatever the sweep did since is in it, or makes the swap fail.
-            if shared.clock.boot().saturating_sub(began) > most {
+            if state.inner.outlived(began) {
                 return Err(StateError::UploadTooSlow);
             }
             ask.tried = maybe.iter().map(|base| base.next).collect();
@@ -294,7 +293,7 @@ impl Upload {
     /// An upload whose lock is gone ends at once; one that was too slow as well.
     async fn still_wanted(&mut self, budget: &mut Budget) -> Result<(), StateError> {
         let inner = self.state.inner.clone();
-        if inner.shared.clock.boot().saturating_sub(self.began) > inner.shared.options.upload_time {
+        if inner.outlived(self.began) {
             return Err(StateError::UploadTooSlow);
         }
         if self.in_the_way(inner.last_head().as_deref()).is_some() {

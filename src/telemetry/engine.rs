@@ -39,12 +39,11 @@ pub struct EngineMetrics {
 
 impl Default for EngineMetrics {
     fn default() -> Self {
-        let seconds = || Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0]);
         Self {
             operations: Family::default(),
-            operation_seconds: Family::new_with_constructor(seconds),
+            operation_seconds: Family::new_with_constructor(super::seconds),
             store_calls: Family::default(),
-            store_call_seconds: Family::new_with_constructor(seconds),
+            store_call_seconds: Family::new_with_constructor(super::seconds),
             anomalies: Family::default(),
             bytes: Family::default(),
             removed: Family::default(),

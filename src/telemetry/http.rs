@@ -30,10 +30,9 @@ pub struct HttpMetrics {
 
 impl Default for HttpMetrics {
     fn default() -> Self {
-        let seconds = || Histogram::new([0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0]);
         Self {
             requests: Family::default(),
-            seconds: Family::new_with_constructor(seconds),
+            seconds: Family::new_with_constructor(super::seconds),
             connections: Gauge::default(),
         }
     }

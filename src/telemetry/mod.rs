@@ -9,3 +9,9 @@ pub use engine::{EngineMetrics, UploadGuard};
 pub use http::HttpMetrics;
 pub use run::{join, traceparent};
 pub use start::{Telemetry, TelemetryError, start};
+
+/// A histogram of times in seconds, from half a millisecond to the longest that a request waits.
+fn seconds() -> prometheus_client::metrics::histogram::Histogram {
+    let bounds = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+    prometheus_client::metrics::histogram::Histogram::new(bounds)
+}
