@@ -27,7 +27,8 @@ const ROUNDS: usize = 5;
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a file has to be left alone before it is read: its writer may be half through.
 const QUIET: Duration = Duration::from_millis(50);
-/// How long another change of a file may not show in its times.
+/// How long another change of a file may not show in its times; and how long a file has to stay empty to be taken at its
+/// word: a writer that has cut it and was then held up looks the same.
 const TICK: Duration = Duration::from_secs(2);
 /// How often one file is.
 const READS: usize = 3;
@@ -118,7 +119,9 @@ impl Folder {
             // Before the file is looked at: what is quiet by then stayed as it is while it was read.
             let now = SystemTime::now();
             match read_whole(path, self.limits.file_bytes) {
-                Ok(Some((_, stamp))) if stamp.younger(QUIET, now) => reads.moved = true,
+                Ok(Some((bytes, stamp))) if stamp.younger(if bytes.is_empty() { TICK } else { QUIET }, now) => {
+                    reads.moved = true;
+                }
                 Ok(Some((bytes, stamp))) => self.take(path, &bytes, stamp, stamp.younger(TICK, now)),
                 Ok(None) => reads.moved = true,
                 Err(error) => drop(reads.failed.insert(path.clone(), error.to_string())),
@@ -330,6 +333,23 @@ mod tests {
         let (contents, _) = Folder::new(root.path().to_owned(), at("data"), limits).refresh();
         let over = contents.problems.iter().filter(|problem| problem.message.contains("entries")).count();
         assert!(contents.unseen.all && over == 1, "{:?}", contents.problems);
+    }
+
+    /// Cut by a writer that was held up before it wrote.
+    #[test]
+    fn a_file_that_was_just_emptied_holds_what_it_held() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("a.yaml");
+        fs::write(&file, manifest("a")).unwrap();
+        let mut folder = folder(root.path());
+        assert_eq!(names(&folder.refresh().0), ["a"]);
+        fs::write(&file, "").unwrap();
+        sleep(QUIET * 2);
+        let (contents, _) = folder.refresh();
+        assert!(contents.again && contents.unseen.all, "{:?}", contents.problems);
+        assert_eq!(names(&contents), ["a"]);
+        fs::write(&file, manifest("b")).unwrap();
+        assert_eq!(names(&folder.refresh().0), ["b"]);
     }
 
     /// A file that is written all the time, not by rename: what is taken is whole.
