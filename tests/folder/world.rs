@@ -13,7 +13,7 @@ use tofustate::{
         CredentialHash, Registry, Role,
         folder::{ChangeKind, FolderOptions, FolderRegistry, Problem, Reason, Report},
     },
-    store::{Budget, EmbeddedKv, Engine, EngineOptions, Kv, State, StatePath, WriteCall},
+    store::{Budget, EmbeddedKv, Engine, EngineOptions, Kv, OneStore, State, StatePath, WriteCall},
     telemetry::EngineMetrics,
 };
 
@@ -68,7 +68,7 @@ impl Disk {
     pub(crate) fn start_with(options: FolderOptions, kv: &Arc<dyn Kv>) -> World {
         let registry = Arc::new(Registry::default());
         let engine = Engine::new(EngineOptions::default(), EngineMetrics::default());
-        let folder = FolderRegistry::new(options, engine, kv.clone(), registry.clone()).unwrap();
+        let folder = FolderRegistry::new(options, engine, Arc::new(OneStore(kv.clone())), registry.clone()).unwrap();
         World { folder, registry }
     }
 }
