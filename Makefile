@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## /\1\t/' | expand -t 16
 
 build: ## the binary, optimised
 	cargo build --release --locked
@@ -12,10 +12,20 @@ fmt: ## format the code
 
 lint: ## formatting and clippy, as CI has them
 	cargo fmt --all --check
-	cargo clippy --all-targets --locked -- -D warnings
+	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-test: lint ## everything CI runs
+test: lint ## the tests that need nothing but Rust; CI runs these and `make e2e`
 	cargo test --locked
+
+tools: ## find or build the programs that `make e2e` runs, and print each
+	cargo run --quiet --locked -p tofustate-e2e
+
+e2e: tools ## the tests with real programs; what is not there is SKIPPED in the closing table
+	cargo build --locked
+	used=$$(mktemp) && failed=0; \
+	TOFUSTATE_E2E_USED=$$used cargo test --locked -p tofustate-e2e --no-fail-fast -- $(E2E) || failed=1; \
+	cargo run --quiet --locked -p tofustate-e2e -- table $$used || failed=1; \
+	rm -f $$used; exit $$failed
 
 bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads large")
 	cargo bench --locked --bench store -- $(BENCH)
@@ -42,4 +52,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test bench crds soak mutants fuzz
+.PHONY: help build fmt lint test tools e2e bench crds soak mutants fuzz

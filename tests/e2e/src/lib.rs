@@ -1,0 +1,11 @@
+//! What the tests with real programs share. Nothing here stands in for a program: the server is the `tofustate` binary,
+//! the clients are what users run.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+pub mod ports;
+pub mod process;
+pub mod recipe;
+pub mod standalone;
+pub mod tools;
+pub mod used;
+pub mod wait;

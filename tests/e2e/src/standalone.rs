@@ -1,0 +1,241 @@
+//! The real `tofustate standalone`, on a folder of its own: started, stopped, killed and started again on the same port and
+//! data.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use rustix::process::Signal;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{ports, process::Process, wait};
+
+/// The binary: `$TOFUSTATE_BIN`, else the one that `cargo build` puts beside these tests.
+///
+/// # Panics
+/// Where it is not there.
+pub fn binary() -> PathBuf {
+    let beside = || Some(env::current_exe().ok()?.parent()?.parent()?.join("tofustate"));
+    let binary = env::var_os("TOFUSTATE_BIN").map(PathBuf::from).or_else(beside).expect("a folder of the tests");
+    assert!(binary.exists(), "{} is not there: `make e2e` builds it first", binary.display());
+    binary
+}
+
+/// A server, running or not.
+#[derive(Debug)]
+pub struct Standalone {
+    root: TempDir,
+    listen: u16,
+    admin: u16,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    running: Option<Process>,
+    /// What the runs before said: standard output and standard error.
+    before: (String, String),
+}
+
+impl Standalone {
+    /// A server that is not started yet, without manifests.
+    pub fn new() -> Self {
+        let root = TempDir::new().unwrap();
+        fs::create_dir(root.path().join("manifests")).unwrap();
+        let (listen, admin) = (ports::free(), ports::free());
+        Self { root, listen, admin, args: Vec::new(), env: Vec::new(), running: None, before: Default::default() }
+    }
+
+    /// A running server of these paths, each with the credentials [`writer`] and [`viewer`].
+    pub fn serving(paths: &[&str]) -> Self {
+        let mut server = Self::new();
+        for path in paths {
+            server.register(path, "");
+        }
+        server.start();
+        server
+    }
+
+    /// Writes the manifests of a path with the credentials [`writer`] and [`viewer`]. `spec`: further lines of the spec.
+    pub fn register(&self, path: &str, spec: &str) {
+        let (namespace, rest) = path.split_once('/').expect("a path of two segments or more");
+        let name = rest.replace('/', "-");
+        let secret = |kind: &str, token: String| {
+            format!(
+                "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: {name}-{kind}, namespace: {namespace}}}\nstringData: {{token: {token}}}\n"
+            )
+        };
+        let (rw, ro) = (secret("rw", writer(path)), secret("ro", viewer(path)));
+        let backend = format!(
+            "---\napiVersion: tofustate.io/v1alpha1\nkind: TofuStateBackend\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n  path: {path}\n  accessTokenSecretRef: {{name: {name}-rw}}\n  access: [{{name: viewer, role: ReadOnly, secretRef: {{name: {name}-ro}}}}]\n{spec}"
+        );
+        self.manifest(&format!("{namespace}-{name}.yaml"), &format!("{rw}{ro}{backend}"));
+    }
+
+    /// Writes a file into the folder of manifests.
+    pub fn manifest(&self, file: &str, text: &str) {
+        fs::write(self.root.path().join("manifests").join(file), text).unwrap();
+    }
+
+    /// One more argument of `tofustate standalone`, from the next start on.
+    pub fn arg(&mut self, arg: &str) -> &mut Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// One more variable of its environment, from the next start on.
+    pub fn env(&mut self, name: &str, value: &str) -> &mut Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts it, and waits until it is ready.
+    ///
+    /// # Panics
+    /// Where it ends instead, or is not ready at the deadline; with what it said.
+    pub fn start(&mut self) {
+        let mut command = Command::new(binary());
+        for (name, _) in env::vars_os() {
+            let text = name.to_string_lossy();
+            if ["TOFUSTATE_", "OTEL_", "RUST_LOG", "LISTEN_ADDR"].iter().any(|start| text.starts_with(start)) {
+                command.env_remove(&name);
+            }
+        }
+        command.arg("standalone").arg("--manifests").arg(self.root.path().join("manifests"));
+        command.arg("--data").arg(self.data()).args(["--listen", &self.address()]);
+        command.args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)]).args(&self.args);
+        command.envs(self.env.iter().cloned());
+        let mut process = Process::spawn("tofustate standalone", &mut command);
+        wait::until("the server is ready", || {
+            if let Some(status) = process.ended() {
+                panic!("the server ended with {status}: {}", process.said());
+            }
+            let ready = get(&format!("{}/readyz", self.admin_url()), None);
+            if ready.as_ref().is_ok_and(|(status, _)| *status == 200) {
+                return Ok(());
+            }
+            Err(format!("/readyz: {ready:?}; it said\n{}", process.said()))
+        });
+        self.running = Some(process);
+    }
+
+    /// SIGTERM, and waits for the end.
+    ///
+    /// # Panics
+    /// Where it does not end by itself and well.
+    pub fn terminate(&mut self) {
+        let mut process = self.running.take().expect("it runs");
+        process.signal(Signal::TERM);
+        let status = process.wait().status;
+        assert!(status.success(), "it ended with {status}: {}", process.said());
+        self.keep(&process);
+    }
+
+    /// `kill -9`.
+    pub fn kill(&mut self) {
+        let mut process = self.running.take().expect("it runs");
+        process.kill();
+        self.keep(&process);
+    }
+
+    fn keep(&mut self, process: &Process) {
+        self.before.0.push_str(&process.stdout());
+        self.before.1.push_str(&process.stderr());
+    }
+
+    /// `127.0.0.1:<port>` of the clients' listener.
+    pub fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.listen)
+    }
+
+    /// The address of a state.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}/{path}", self.address())
+    }
+
+    /// The admin listener.
+    pub fn admin_url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.admin)
+    }
+
+    /// The data folder.
+    pub fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// The folder that all of it is in; room for a test's own files.
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// What it printed, over all its runs.
+    pub fn printed(&self) -> String {
+        self.before.0.clone() + &self.running.as_ref().map(Process::stdout).unwrap_or_default()
+    }
+
+    /// The lines that it logged, over all its runs.
+    pub fn log(&self) -> Vec<Value> {
+        let text = self.before.1.clone() + &self.running.as_ref().map(Process::stderr).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> String {
+        let (status, body) = get(&format!("{}/metrics", self.admin_url()), None).unwrap();
+        assert_eq!(status, 200);
+        String::from_utf8(body).unwrap()
+    }
+
+    /// What `tofustate states` prints with these arguments.
+    pub fn states(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.arg("states").args(["--admin", &self.admin_url()]).args(args).env_remove("TOFUSTATE_ADMIN_TOKEN_FILE");
+        let output = Process::spawn("tofustate states", &mut command).wait();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The state as `tofustate states -o json` lists it.
+    pub fn row(&self, path: &str) -> Value {
+        let rows: Vec<Value> = serde_json::from_str(&self.states(&["-o", "json"])).unwrap();
+        rows.into_iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("{path} is not listed"))
+    }
+
+    /// The bytes of a state, asked for with its credential that may only read. None where there is none yet.
+    pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        let (status, body) = get(&self.url(path), Some(&viewer(path))).unwrap();
+        match status {
+            200 => Some(body),
+            404 => None,
+            other => panic!("{path}: {other}: {}", String::from_utf8_lossy(&body)),
+        }
+    }
+}
+
+impl Default for Standalone {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The token that may read and write a path.
+pub fn writer(path: &str) -> String {
+    format!("rw-token-of-{}-for-tests", path.replace('/', "-"))
+}
+
+/// The token that may read it.
+pub fn viewer(path: &str) -> String {
+    format!("ro-token-of-{}-for-tests", path.replace('/', "-"))
+}
+
+/// The status and the body.
+fn get(url: &str, token: Option<&str>) -> Result<(u16, Vec<u8>), ureq::Error> {
+    let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
+    let mut request = agent.get(url);
+    if let Some(token) = token {
+        request = request.header("Authorization", format!("Bearer {token}"));
+    }
+    let mut answer = request.call()?;
+    let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
+    Ok((answer.status().as_u16(), body))
+}

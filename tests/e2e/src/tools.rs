@@ -1,0 +1,130 @@
+//! The programs that the tests run, and where each is found: its variable, else the PATH, else the folder of built tools
+//! (`$TOFUSTATE_TOOLS`, else `~/.cache/tofustate-tools`), into which `make tools` builds those that have a recipe.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use crate::{recipe::Recipe, used};
+
+/// OpenTofu's CLI.
+pub const OPENTOFU: Tool = Tool {
+    name: "tofu",
+    variable: "TOFU_BIN",
+    asks: &["version"],
+    says: "OpenTofu v",
+    recipe: Some(Recipe {
+        folder: "tofu",
+        package: "github.com/opentofu/opentofu/cmd/tofu",
+        version: "1.12.6",
+        // Without it the version ends in -dev.
+        ldflags: "-X github.com/opentofu/opentofu/version.dev=no",
+    }),
+};
+
+/// Terraform's CLI. Its licence forbids to build it from the module proxy: it is there, or the tests say SKIPPED.
+pub const TERRAFORM: Tool =
+    Tool { name: "terraform", variable: "TERRAFORM_BIN", asks: &["version"], says: "Terraform v", recipe: None };
+
+/// All of them, in the order of the closing table.
+pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM];
+
+/// A program that tests run.
+#[derive(Clone, Copy, Debug)]
+pub struct Tool {
+    /// Its name on the PATH.
+    pub name: &'static str,
+    /// The variable that names it; nothing else counts where it is set.
+    pub variable: &'static str,
+    /// What makes it say its version.
+    pub asks: &'static [&'static str],
+    /// What stands before the version in its answer.
+    pub says: &'static str,
+    /// How it is built, if it can be.
+    pub recipe: Option<Recipe>,
+}
+
+/// A program that is there.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Its name.
+    pub name: &'static str,
+    /// Where it is.
+    pub program: PathBuf,
+    /// What it calls its version.
+    pub version: String,
+}
+
+impl Tool {
+    /// Looks for it; builds nothing.
+    ///
+    /// # Errors
+    /// Why there is none.
+    ///
+    /// # Panics
+    /// Where the variable names something else: that is a mistake, and no reason to skip.
+    pub fn find(&self) -> Result<Found, String> {
+        if let Some(program) = env::var_os(self.variable).filter(|program| !program.is_empty()) {
+            let found = self.try_program(Path::new(&program));
+            return Ok(found.unwrap_or_else(|fault| panic!("{}: {fault}", self.variable)));
+        }
+        let folders = env::var_os("PATH").unwrap_or_default();
+        let mut on_path = env::split_paths(&folders).map(|folder| folder.join(self.name)).filter(|file| file.is_file());
+        if let Some(found) = on_path.find_map(|program| self.try_program(&program).ok()) {
+            return Ok(found);
+        }
+        match &self.recipe {
+            Some(recipe) => self.try_program(&recipe.binary(self.name)).map_err(|fault| {
+                format!("not on the PATH, {} is not set, and `make tools` did not build it: {fault}", self.variable)
+            }),
+            None => Err(format!("not on the PATH, and {} is not set", self.variable)),
+        }
+    }
+
+    /// Looks for it, and builds it where there is none and it can be built.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn find_or_build(&self) -> Result<Found, String> {
+        match (self.find(), &self.recipe) {
+            (Err(_), Some(recipe)) => {
+                let built = recipe.build(self.name, |program| self.try_program(program).map(|found| found.version))?;
+                self.try_program(&built)
+            }
+            (found, _) => found,
+        }
+    }
+
+    /// Looks for it on behalf of a test, and notes for the closing table whether that test ran. Where there is none it
+    /// says so past the test's captured output.
+    pub fn for_test(&self, test: &str) -> Option<Found> {
+        let found = self.find();
+        used::note(self.name, test, found.as_ref().map(|_| ()));
+        found.ok()
+    }
+
+    fn try_program(&self, program: &Path) -> Result<Found, String> {
+        let fault = |fault: String| format!("{}: {fault}", program.display());
+        let mut command = Command::new(program);
+        clean(&mut command);
+        let output = command.args(self.asks).stdin(Stdio::null()).output().map_err(|error| fault(error.to_string()))?;
+        let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        let version = text.lines().find_map(|line| line.strip_prefix(self.says));
+        let version = version.ok_or_else(|| fault(format!("no line begins with {:?}: {text}", self.says)))?;
+        let version = version.split_whitespace().next().unwrap_or_default().to_owned();
+        Ok(Found { name: self.name, program: program.to_owned(), version })
+    }
+}
+
+/// Leaves nothing of this machine's settings for OpenTofu, Terraform and proxies in a command's environment.
+pub fn clean(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if text.starts_with("TF_") || text.ends_with("_PROXY") {
+            command.env_remove(&name);
+        }
+    }
+    command.env("CHECKPOINT_DISABLE", "1").env("TF_CLI_CONFIG_FILE", "/dev/null");
+}

@@ -1,0 +1,26 @@
+//! Waiting for a condition, with a deadline and the reason that it did not come.
+
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+/// How long a condition may take to come: a client takes seconds where this machine is busy.
+pub const DEADLINE: Duration = Duration::from_secs(180);
+
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Asks until there is an answer, and gives it.
+///
+/// # Panics
+/// At the deadline, with `what` and why the last look failed.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let began = Instant::now();
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(why) if began.elapsed() > DEADLINE => panic!("{what}: not after {DEADLINE:?}: {why}"),
+            Err(_) => sleep(PAUSE),
+        }
+    }
+}
