@@ -182,7 +182,7 @@ async fn dispatch(
     incoming: &mut Incoming,
 ) -> Result<Reply, Reply> {
     match verb {
-        Verb::Get => read::get(app, caller).await,
+        Verb::Get => read::get(app, caller, &parts.headers).await,
         Verb::Write => write::post(app, caller, &parts.uri, &parts.headers, incoming).await,
         Verb::Delete => delete::delete(app, caller).await,
         Verb::Lock => lock::lock(app, caller, incoming).await,
