@@ -1,5 +1,6 @@
 //! The command line: what the subcommands are and what each starts. No work of its own.
 
+mod files;
 mod listen;
 mod show;
 mod standalone;

@@ -10,7 +10,7 @@ use axum::Router;
 use clap::Args;
 use tokio::sync::watch;
 
-use super::tasks::Tasks;
+use super::{files, tasks::Tasks};
 use crate::{
     http::{ServerOptions, TlsFiles, serve},
     telemetry::HttpMetrics,
@@ -96,7 +96,7 @@ impl Listen {
             bound.map_err(|error| ListenError::Bind(address, error))
         };
         let ((clients_at, clients), (admin_at, admin)) = (bind(args.listen)?, bind(args.admin_listen)?);
-        let connections = args.max_connections;
+        let connections = files::allow(args.max_connections);
         Ok(Self { clients, admin, addresses: (clients_at, admin_at), tls, connections, admin_token })
     }
 

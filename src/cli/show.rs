@@ -1,7 +1,7 @@
 //! What `standalone` shows: for each state the lines to paste, and on a terminal who holds which lock.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     io::{self, IsTerminal as _, Write as _},
     sync::Arc,
     time::Duration,
@@ -16,7 +16,7 @@ use crate::{
         Registry,
         folder::{Report, Served},
     },
-    store::Budget,
+    store::{Budget, Mark, StatePath},
 };
 
 /// Shows each state's settings once, and what is wrong as it comes up.
@@ -70,9 +70,12 @@ export TF_HTTP_USERNAME=tofustate
     }
 }
 
-/// Who holds which lock, shown again whenever it changed: on a terminal only.
+/// Up to how many states the table begins with.
+const FIRST: usize = 100;
+
+/// Who holds which lock: all states at first, then each that changed. On a terminal only.
 pub(super) async fn table(registry: Arc<Registry>, mut stop: watch::Receiver<bool>) -> Result<(), String> {
-    let mut before = String::new();
+    let mut shown: HashMap<StatePath, Option<Mark>> = HashMap::new();
     loop {
         let wait = tokio::time::sleep(Duration::from_secs(1));
         tokio::select! {
@@ -82,18 +85,26 @@ pub(super) async fn table(registry: Arc<Registry>, mut stop: watch::Receiver<boo
         if !io::stdout().is_terminal() || !registry.is_loaded() {
             continue;
         }
-        let mut rows = Vec::new();
-        for backend in registry.all().iter().take(100) {
-            let head = backend.state.recent(&mut Budget::new(Duration::from_secs(1))).await;
-            rows.push(StateRow::new(backend, head.as_deref()));
-        }
-        let now = super::states::table(&rows);
-        if now != before {
-            let shown = writeln!(io::stdout(), "\n{now}");
-            if let Err(error) = shown {
-                warn!(%error, "the table of states cannot be shown");
+        let first = shown.is_empty();
+        let mut changed = registry.all();
+        changed.retain(|backend| {
+            let mark = backend.state.mark();
+            shown.insert(backend.path().clone(), mark) != Some(mark)
+        });
+        let text = if first && changed.len() > FIRST {
+            format!("{} states are served; each is shown here when it changes", changed.len())
+        } else {
+            let mut rows = Vec::new();
+            for backend in &changed {
+                let head = backend.state.recent(&mut Budget::new(Duration::from_secs(1))).await;
+                rows.push(StateRow::new(backend, head.as_deref()));
             }
-            before = now;
+            super::states::table(&rows)
+        };
+        if !changed.is_empty()
+            && let Err(error) = writeln!(io::stdout(), "\n{text}")
+        {
+            warn!(%error, "the table of states cannot be shown");
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
         Registry, Tenancy,
         folder::{FolderError, FolderOptions, FolderRegistry},
     },
-    store::{EmbeddedKv, Engine, EngineOptions, Kv, OpenError},
+    store::{EmbeddedKv, Engine, EngineOptions, Kv, OneStore, OpenError},
     telemetry::{EngineMetrics, HttpMetrics, Telemetry},
 };
 
@@ -108,7 +108,7 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let mut options = FolderOptions::new(args.manifests, args.data, args.instance);
     options.tenancy = args.tenancy.into();
     options.accept_restore = args.accept_restore;
-    let folder = FolderRegistry::new(options, engine.clone(), kv, registry.clone())?;
+    let folder = FolderRegistry::new(options, engine.clone(), Arc::new(OneStore(kv)), registry.clone())?;
 
     let gates = Gates::default();
     gates.shut("registry", "the folder of manifests was not read yet");

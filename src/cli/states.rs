@@ -67,7 +67,8 @@ async fn ask(args: &StatesArgs) -> Result<String, StatesError> {
 
 /// The states as columns.
 pub(super) fn table(rows: &[StateRow]) -> String {
-    let mut lines = vec![["PATH", "LOCKED BY", "OPERATION", "SINCE", "SERIAL", "SIZE", "VERSIONS"].map(str::to_owned)];
+    let mut lines =
+        vec![["PATH", "LOCKED BY", "OPERATION", "SINCE (UTC)", "SERIAL", "SIZE", "VERSIONS"].map(str::to_owned)];
     for row in rows {
         let lock = |field: fn(&LockRow) -> &str| row.lock.as_ref().map_or("-", field).to_owned();
         let number = |number: Option<u64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
@@ -75,7 +76,7 @@ pub(super) fn table(rows: &[StateRow]) -> String {
             row.path.clone(),
             printable(&lock(|lock| if lock.who.is_empty() { &lock.identity } else { &lock.who })),
             printable(&lock(|lock| &lock.operation)),
-            lock(|lock| &lock.since),
+            lock(|lock| lock.since.get(..19).unwrap_or(&lock.since)),
             number(row.serial),
             number(row.size),
             row.error.clone().unwrap_or_else(|| row.versions.to_string()),
@@ -110,6 +111,7 @@ mod tests {
         let text = table(&serde_json::from_str::<Vec<StateRow>>(rows).unwrap());
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 4);
+        assert!(text.contains("  2026-01-01T00:00:00  7 "), "{text}");
         assert!(!text.contains('\u{1b}') && lines[2].starts_with("team/app  u@h"), "{text}");
         assert_eq!(lines[1].find("-"), lines[0].find("LOCKED BY"), "{text}");
         assert!(lines[3].ends_with("gone"), "{text}");

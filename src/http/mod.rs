@@ -5,6 +5,7 @@ mod admin;
 mod auth;
 mod body;
 mod delete;
+mod idle;
 mod lock;
 mod read;
 mod reply;

@@ -5,7 +5,6 @@ use std::{
     net::{SocketAddr, TcpListener},
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -18,13 +17,15 @@ use axum_server::{
 use hyper_util::rt::TokioTimer;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
-    time::{Instant, Sleep, sleep, timeout},
+    time::timeout,
 };
 
-use super::tls::{TlsError, TlsFiles};
+use super::{
+    idle::{Deadline, Requests, Socket},
+    tls::{TlsError, TlsFiles},
+};
 use crate::telemetry::HttpMetrics;
 
 /// Limits of a request's head.
@@ -49,9 +50,10 @@ pub struct ServerOptions {
 /// How long things may take on a connection. The defaults are what is served with, and tests vary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerTimes {
-    /// How long a new connection may be silent, how long its TLS handshake and a request's head may take.
+    /// How long a new connection may go without a request, how long its TLS handshake and a request's head may take.
     pub head: Duration,
-    /// How long a connection may go without a byte in either direction. Longer than any wait for the store.
+    /// How long a connection may go without a request, or with next to nothing moving in one. Longer than any wait for
+    /// the store.
     pub idle: Duration,
     /// How long a connection over the limit waits for a place.
     pub place: Duration,
@@ -150,7 +152,7 @@ struct Guard<A> {
 
 impl<A, S> Accept<TcpStream, S> for Guard<A>
 where
-    A: Accept<Guarded, S> + Clone + Send + 'static,
+    A: Accept<Socket<Place>, Requests<S>> + Clone + Send + 'static,
     A::Future: Send,
     S: Send + 'static,
 {
@@ -166,8 +168,9 @@ where
             stream.set_nodelay(true)?;
             places.open.inc();
             let place = Place { _permit: place, open: places.open };
-            let idle = Box::pin(sleep(places.times.head));
-            inner.accept(Guarded { stream, idle, most: places.times.idle, _place: place }, service).await
+            let deadline = Deadline::new(places.times.head, places.times.idle);
+            let stream = Socket::new(stream, deadline.clone(), place);
+            inner.accept(stream, Requests { inner: service, deadline }).await
         })
     }
 }
@@ -180,75 +183,5 @@ struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.open.dec();
-    }
-}
-
-/// A connection that ends when nothing moved for too long.
-struct Guarded {
-    stream: TcpStream,
-    idle: Pin<Box<Sleep>>,
-    most: Duration,
-    _place: Place,
-}
-
-impl Guarded {
-    fn moved(&mut self) {
-        let until = Instant::now() + self.most;
-        self.idle.as_mut().reset(until);
-    }
-
-    fn idle<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        ready!(self.idle.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Pending => self.idle(cx),
-            done => {
-                self.moved();
-                done
-            }
-        }
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write(cx, bytes) {
-            Poll::Pending => self.idle(cx),
-            done => {
-                self.moved();
-                done
-            }
-        }
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        match Pin::new(&mut self.stream).poll_write_vectored(cx, bufs) {
-            Poll::Pending => self.idle(cx),
-            done => {
-                self.moved();
-                done
-            }
-        }
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

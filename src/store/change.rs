@@ -99,7 +99,8 @@ impl Inner {
             Some(old) if old.revision == base.revision && old.known > base.known => {}
             slot => *slot = Some(base.clone()),
         }
-        known.due = base.head.due(&self.settings.load().retention);
+        let settings = self.settings.load();
+        known.due = base.head.due(&settings.retention, settings.release_after);
         drop(known);
         // Asked for anew: of two that got here at once, the later may have the older head.
         self.seen.send_if_modified(|seen| {

@@ -54,11 +54,19 @@ pub struct Settings {
     pub lock_required: bool,
     /// The unlock without a body (Terraform's force-unlock) may break a lock.
     pub client_force_unlock: bool,
+    /// A lock whose holder did nothing for longer than this is released in the background (`staleAction: Release`).
+    pub release_after: Option<Duration>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { retention: Retention::default(), max_size: 256 << 20, lock_required: false, client_force_unlock: true }
+        Self {
+            retention: Retention::default(),
+            max_size: 256 << 20,
+            lock_required: false,
+            client_force_unlock: true,
+            release_after: None,
+        }
     }
 }
 
@@ -70,6 +78,7 @@ impl From<&crate::crd::Settings> for Settings {
             max_size: wanted.max_size,
             lock_required: wanted.lock.required,
             client_force_unlock: wanted.lock.client_force_unlock,
+            release_after: wanted.lock.release_after,
         }
     }
 }
@@ -140,7 +149,7 @@ impl Engine {
         state
     }
 
-    /// Does the background work of all states (retention, moving out, the trash, the sweep) until `stop` changes or its
+    /// Does the background work of all states (stale locks, retention, moving out, the trash, the sweep) until `stop` changes or its
     /// sender is gone; what is under way then is finished.
     pub async fn run_background(&self, stop: watch::Receiver<bool>) {
         super::background::run(&self.shared, stop).await;

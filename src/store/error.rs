@@ -47,7 +47,7 @@ pub enum StateError {
     NotRegistered,
     /// The head that was seen before is gone from the store.
     #[error(
-        "the head of this state (epoch {epoch}) is gone from the store: restore it from a backup, or accept an empty state with tofustate.io/accept-empty: {epoch}"
+        "the head of this state (epoch {epoch}) is gone from the store: restore it from a backup, or accept an empty state (tofustate.io/accept-empty: {epoch} on the resource; standalone: start once with --accept-restore)"
     )]
     HeadLost {
         /// The epoch of the head that was seen.
@@ -55,7 +55,7 @@ pub enum StateError {
     },
     /// The head is older than one that was seen before: the store was set back.
     #[error(
-        "the head in the store (epoch {found_epoch}, revision {found}) is behind the one seen before (epoch {epoch}, revision {seen}): the store was restored from an older copy; accept it with tofustate.io/accept-restore: {epoch}"
+        "the head in the store (epoch {found_epoch}, revision {found}) is behind the one seen before (epoch {epoch}, revision {seen}): the store was restored from an older copy; accept it (tofustate.io/accept-restore: {epoch} on the resource; standalone: start once with --accept-restore)"
     )]
     HeadBehind {
         /// The epoch that was seen.

@@ -9,7 +9,7 @@ use super::{
     Budget, Head, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
-    head::{Body, ObjectRef, Owner, SWEEP_AGE, Step, Version, object_name_ok},
+    head::{Body, ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version, object_name_ok},
     keys, mutant, object_name,
 };
 
@@ -19,7 +19,7 @@ const BUDGET: Duration = Duration::from_secs(25);
 const MOST_PARTS: u32 = 1 << 16;
 
 impl State {
-    /// Moves older versions out of the head, applies the retention, deletes trash whose hour is over.
+    /// Releases a stale lock where the resource asks for it, moves older versions out of the head, applies the retention, deletes trash whose hour is over.
     ///
     /// # Errors
     /// As [`State::head`]; what was done until then stays done.
@@ -29,7 +29,17 @@ impl State {
 
     async fn maintain_within(&self, budget: &mut Budget) -> Result<(), StateError> {
         let inner = &self.inner;
-        let head = inner.load(budget).await?.head;
+        let mut head = inner.load(budget).await?.head;
+        if let (Some(lock), Some(after)) = (&head.lock, inner.settings.load().release_after)
+            && lock.quiet(inner.kv.now()) > after
+        {
+            match self.release_stale(after, budget).await {
+                // Its holder wrote just now.
+                Err(StateError::Refused(Refusal::Held(_))) => {}
+                released => drop(released?),
+            }
+            head = inner.load(budget).await?.head;
+        }
         let older = head.to_move_out(inner.shared.options.inline, false);
         if !older.is_empty() {
             self.move_out(&older, budget).await?;

@@ -22,6 +22,7 @@ mod parts;
 mod read;
 mod redacted;
 mod state;
+mod stores;
 mod upload;
 
 pub use crate::crd::StatePath;
@@ -39,4 +40,5 @@ pub use lock_info::{LockInfo, LockInfoError, MAX_LOCK_ID, MAX_LOCK_INFO};
 pub use read::Reader;
 pub use redacted::Redacted;
 pub use state::{LockCall, State};
+pub use stores::{OneStore, Stores};
 pub use upload::{Upload, WriteCall};

@@ -8,4 +8,5 @@ mod each_call;
 mod limits;
 mod races;
 mod scenario;
+mod stale;
 mod store;

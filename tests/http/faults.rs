@@ -83,11 +83,10 @@ async fn c40_a_store_that_does_not_answer() {
     let world = World::with(short()).await;
     world.post(None, state(1)).await.is_ok();
     world.kv.plan(|_, _| Some(Do::Wait(Duration::from_secs(3_600))));
-    let began = std::time::Instant::now();
-    for answer in each_verb(&world).await {
+    let answers = tokio::time::timeout(Duration::from_secs(60), each_verb(&world)).await;
+    for answer in answers.expect("it waits no hour") {
         answer.is_error(503, "unavailable");
     }
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
 }
 
 #[tokio::test]

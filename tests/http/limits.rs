@@ -132,13 +132,11 @@ async fn c41_a_head_that_crawls() {
     for begin in ["GET /team/app HTTP/1.1\r\nX: ", "GET /team", "P"] {
         let mut raw = live.raw().await;
         raw.write(begin).await;
-        let began = Instant::now();
         until("it is cut off", async || {
             sleep(Duration::from_millis(20)).await;
             raw.try_write("x").await.is_err()
         })
         .await;
-        assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
     }
     live.connections(0).await;
     live.stop().await;

@@ -5,6 +5,7 @@
 
 mod ask;
 mod faults;
+mod idle;
 mod kv;
 mod limits;
 mod live;

@@ -41,7 +41,7 @@ use self::{
     tokens::Tokens,
 };
 use super::{Backend, CredentialHash, Registry, ResourceName, Tenancy};
-use crate::store::{Engine, Kv, Settings};
+use crate::store::{Engine, Settings, Stores};
 
 /// What a folder is read for, and how.
 #[derive(Clone, Debug)]
@@ -143,7 +143,7 @@ impl FolderRegistry {
     pub fn new(
         options: FolderOptions,
         engine: Engine,
-        kv: Arc<dyn Kv>,
+        stores: Arc<dyn Stores>,
         registry: Arc<Registry>,
     ) -> Result<Self, FolderError> {
         let failed = |source| FolderError { folder: options.data.clone(), source };
@@ -151,7 +151,7 @@ impl FolderRegistry {
         let tokens = Tokens::open(&options.data).map_err(failed)?;
         let opener = Arc::new(Opener {
             engine,
-            kv,
+            stores,
             instance: options.instance.clone(),
             accept: options.accept_restore,
             records: records.clone(),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::registry::ResourceName;
 use crate::store::{
-    Budget, Engine, Kv, Mark, Registration, Settings, State, StateError, StatePath,
+    Budget, Engine, Mark, Registration, Settings, State, StateError, StatePath, Stores,
     head::Refusal,
     owners::{self, ClaimError, Claimant},
 };
@@ -34,7 +34,7 @@ const RAISES: usize = 3;
 /// What opening needs.
 pub(super) struct Opener {
     pub(super) engine: Engine,
-    pub(super) kv: Arc<dyn Kv>,
+    pub(super) stores: Arc<dyn Stores>,
     pub(super) instance: String,
     /// Heads that are lost or behind are taken as they are.
     pub(super) accept: bool,
@@ -174,10 +174,13 @@ impl Opener {
     }
 
     fn state(&self, candidate: &Candidate, claim: u64, mark: Option<Mark>) -> State {
+        let owner = self.who(candidate).owner(claim);
+        let won = claim > 0;
+        let kv = if won { self.stores.state(&candidate.path, &owner) } else { self.stores.owners() };
         self.engine.open(Registration {
             path: candidate.path.clone(),
-            kv: self.kv.clone(),
-            owner: self.who(candidate).owner(claim),
+            kv,
+            owner,
             mark,
             settings: candidate.settings.clone(),
         })
@@ -204,8 +207,9 @@ impl Opener {
         };
         let budget = &mut Budget::new(TIME);
         let who = self.who(candidate);
-        let mut claim =
-            owners::claim(&*self.kv, &candidate.path, &who, candidate.adopt, budget).await.map_err(refused)?;
+        let mut claim = owners::claim(&*self.stores.owners(), &candidate.path, &who, candidate.adopt, budget)
+            .await
+            .map_err(refused)?;
         let mut state = match &candidate.opened {
             Some(opened) if opened.claim == claim => opened.state.clone(),
             other => {
@@ -236,7 +240,8 @@ impl Opener {
                 StateError::Refused(Refusal::ForeignOwner(owner))
                     if owner.same_resource(&who.owner(claim)) && owner.claim > claim =>
                 {
-                    let raised = owners::raise(&*self.kv, &candidate.path, &who, owner.claim, budget).await;
+                    let raised =
+                        owners::raise(&*self.stores.owners(), &candidate.path, &who, owner.claim, budget).await;
                     claim = raised.map_err(refused)?;
                     state = self.state(candidate, claim, state.mark());
                     continue;

@@ -110,13 +110,14 @@ impl Head {
 
     /// When the next thing in this head comes due for the background: trash whose hour is over, a version that gets too
     /// old. `None`: nothing will.
-    pub(in crate::store) fn due(&self, keep: &Retention) -> Option<Timestamp> {
+    pub(in crate::store) fn due(&self, keep: &Retention, release_after: Option<Duration>) -> Option<Timestamp> {
         let after = |time: Timestamp, span: Duration| time.checked_add(span).ok();
+        let stale = self.lock.as_ref().and_then(|lock| after(lock.last_active(), release_after?));
         let trash = self.trash.iter().filter_map(|trash| after(trash.since, TRASH_TIME));
         let too_many = (self.trash.len() > TRASH_MOST).then_some(Timestamp::UNIX_EPOCH);
         let free = self.versions.iter().enumerate().filter(|(_, version)| !self.protected(version.number));
         let aged = free.filter_map(|(at, version)| after(self.ended(at, version)?, keep.max_age?));
-        trash.chain(too_many).chain(aged).min()
+        trash.chain(too_many).chain(aged).chain(stale).min()
     }
 
     /// Drops a version: its write is remembered where a repeat may still come, its object goes to the trash.

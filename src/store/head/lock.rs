@@ -92,7 +92,12 @@ impl Lock {
     /// How long its holder has done nothing: since it was granted, or last wrote.
     #[must_use]
     pub fn quiet(&self, now: Timestamp) -> Duration {
-        let last = self.wrote.map_or(self.since, |wrote| wrote.max(self.since));
-        Duration::try_from(now.duration_since(last)).unwrap_or_default()
+        Duration::try_from(now.duration_since(self.last_active())).unwrap_or_default()
+    }
+
+    /// When its holder last did something: was granted it, or wrote.
+    #[must_use]
+    pub fn last_active(&self) -> Timestamp {
+        self.wrote.map_or(self.since, |wrote| wrote.max(self.since))
     }
 }

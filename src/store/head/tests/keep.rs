@@ -293,29 +293,33 @@ fn the_background_is_told_when_something_comes_due() {
     story.now = 10;
     story.post(None, 2);
     story.now = 20;
-    assert_eq!(story.head.due(&all()), None);
-    assert_eq!(story.head.due(&aged(100)), Some(at(110)), "version 1 ended at 10; the current one has not");
+    assert_eq!(story.head.due(&all(), None), None);
+    assert_eq!(story.head.due(&aged(100), None), Some(at(110)), "version 1 ended at 10; the current one has not");
     story.delete().unwrap();
     story.lock("a").unwrap();
-    assert_eq!(story.head.due(&aged(5)), Some(at(15)), "it is due already");
+    assert_eq!(story.head.due(&aged(5), None), Some(at(15)), "it is due already");
     // What is due goes, and then nothing is.
     story.now = 26;
     retain(&mut story, &aged(5));
-    assert_eq!((story.numbers().len(), story.head.due(&aged(5))), (0, None));
+    assert_eq!((story.numbers().len(), story.head.due(&aged(5), None)), (0, None));
 
     let mut story = Story::new();
     story.write(&in_object(write_request(None, 1, "one"), "1-a", 1, 9)).unwrap();
     story.post(None, 2);
     story.now = 7;
     retain(&mut story, &versions(1));
-    assert_eq!(story.head.due(&all()), Some(at(7 + HOUR)), "the trash");
+    assert_eq!(story.head.due(&all(), None), Some(at(7 + HOUR)), "the trash");
     assert_eq!(story.head.due_trash(at(7 + HOUR)).len(), 1);
     // The version before the apply is kept however old it is.
     let mut story = Story::new();
     story.post(None, 1);
     story.lock("a").unwrap();
     story.post(Some("a"), 2);
-    assert_eq!(story.head.due(&aged(5)), None);
+    assert_eq!(story.head.due(&aged(5), None), None);
+    // A lock that may go stale: from its holder's last write.
+    story.now = 50;
+    story.post(Some("a"), 3);
+    assert_eq!(story.head.due(&all(), Some(Duration::from_secs(HOUR as u64))), Some(at(50 + HOUR)));
 }
 
 #[test]

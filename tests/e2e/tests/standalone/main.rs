@@ -1,0 +1,4 @@
+//! The real `tofustate standalone` under what a network can bring. No other program is needed.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod crowd;
