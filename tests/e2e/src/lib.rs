@@ -2,8 +2,10 @@
 //! the clients are what users run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+pub mod client;
 pub mod ports;
 pub mod process;
+pub mod project;
 pub mod recipe;
 pub mod standalone;
 pub mod tools;
