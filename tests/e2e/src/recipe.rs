@@ -42,7 +42,7 @@ impl Recipe {
         );
         fs::create_dir_all(binary.parent().unwrap()).map_err(|error| format!("{}: {error}", binary.display()))?;
         let mut go = Command::new("go");
-        go.current_dir(folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        go.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
         go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"]);
         go.arg(format!("-s -w {}", self.ldflags)).arg("-o").arg(&part).arg(self.package);
         let built = match go.status() {
