@@ -22,7 +22,7 @@ tools: ## find or build the programs that `make e2e` runs, and print each
 
 e2e: tools ## the tests with real programs; what is not there is SKIPPED in the closing table
 	cargo build --locked
-	used=$$(mktemp) && failed=0; \
+	@used=$$(mktemp) && failed=0; \
 	TOFUSTATE_E2E_USED=$$used cargo test --locked -p tofustate-e2e --no-fail-fast -- $(E2E) || failed=1; \
 	cargo run --quiet --locked -p tofustate-e2e -- table $$used || failed=1; \
 	rm -f $$used; exit $$failed

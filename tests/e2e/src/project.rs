@@ -38,8 +38,8 @@ output "value" {
 
 /// `init`, with nobody at the terminal.
 pub const INIT: &[&str] = &["init", "-no-color", "-input=false"];
-/// `plan`, its exit code 2 where something is to be done.
-pub const PLAN: &[&str] = &["plan", "-no-color", "-input=false", "-detailed-exitcode"];
+/// `plan`.
+pub const PLAN: &[&str] = &["plan", "-no-color", "-input=false"];
 /// `apply`.
 pub const APPLY: &[&str] = &["apply", "-auto-approve", "-no-color", "-input=false"];
 /// `destroy`.
@@ -170,6 +170,19 @@ impl Project {
         said(&output)
     }
 
+    /// Whether a plan finds anything to do.
+    ///
+    /// # Panics
+    /// Where it fails.
+    pub fn has_changes(&self) -> bool {
+        let output = self.start(&[PLAN, &["-detailed-exitcode"]].concat()).wait();
+        match output.status.code() {
+            Some(0) => false,
+            Some(2) => true,
+            _ => panic!("plan: {}: {}", output.status, said(&output)),
+        }
+    }
+
     /// The state as the client pulls it, which puts a line's end behind it.
     ///
     /// # Panics
@@ -181,7 +194,7 @@ impl Project {
     }
 }
 
-/// All that a program said, each line that a client wraps its messages into joined to one.
+/// All that a program said.
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

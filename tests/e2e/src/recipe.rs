@@ -106,7 +106,7 @@ impl Go {
         );
         made(binary.parent().unwrap())?;
         let mut go = Command::new("go");
-        go.current_dir(folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
+        go.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
         go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"]);
         go.arg(format!("-s -w {}", self.ldflags)).arg("-o").arg(&part).arg(self.package);
         let built = match go.status() {

@@ -179,6 +179,11 @@ impl Standalone {
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
+    /// The lines that it logged about a path with this message, such as `state written`.
+    pub fn logged(&self, path: &str, message: &str) -> Vec<Value> {
+        self.log().into_iter().filter(|line| line["path"] == path && line["message"] == message).collect()
+    }
+
     /// The metrics.
     pub fn metrics(&self) -> String {
         let (status, body) = get(&format!("{}/metrics", self.admin_url()), None).unwrap();
@@ -199,6 +204,20 @@ impl Standalone {
     pub fn row(&self, path: &str) -> Value {
         let rows: Vec<Value> = serde_json::from_str(&self.states(&["-o", "json"])).unwrap();
         rows.into_iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("{path} is not listed"))
+    }
+
+    /// The lock of a state as `tofustate states` lists it. Waits until there is one.
+    pub fn await_lock(&self, path: &str) -> Value {
+        wait::until("a lock", || {
+            let row = self.row(path);
+            row.get("lock").cloned().ok_or_else(|| format!("{path} is not locked: {row}"))
+        })
+    }
+
+    /// The state as JSON.
+    pub fn state(&self, path: &str) -> Value {
+        let bytes = self.bytes(path).unwrap_or_else(|| panic!("{path} has no state"));
+        serde_json::from_slice(&bytes).unwrap()
     }
 
     /// The bytes of a state, asked for with its credential that may only read. None where there is none yet.

@@ -1,0 +1,53 @@
+//! The list of tools itself: a tool that is not there is never passed over in silence, and a recipe builds what it says.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "helpers of tests")]
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
+
+use tofustate_e2e::{
+    project::said,
+    tools::{ALL, OPENTOFU},
+};
+
+/// `make tools` on a machine where nothing is.
+fn on_an_empty_machine(variables: &[(&str, &str)], args: &[&str]) -> Output {
+    let empty = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tools"));
+    command.env("PATH", empty.path()).env("TOFUSTATE_TOOLS", empty.path()).args(args);
+    for tool in ALL {
+        command.env_remove(tool.variable);
+    }
+    command.envs(variables.iter().copied()).output().unwrap()
+}
+
+#[test]
+fn the_table_says_what_was_skipped() {
+    let notes = tempfile::NamedTempFile::new().unwrap();
+    fs::write(notes.path(), "SKIPPED\ttofu\ta\nSKIPPED\ttofu\tb\nSKIPPED\ttofu\tb\n").unwrap();
+    let output = on_an_empty_machine(&[], &["table", notes.path().to_str().unwrap()]);
+    let table = said(&output);
+    let line = |name: &str| table.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{table}"));
+    assert!(output.status.success() && line("tofu").contains("2 SKIPPED: not on the PATH"), "{table}");
+    assert!(line("terraform").contains("none asked for it"), "{table}");
+}
+
+#[test]
+fn what_cannot_be_had_is_named_and_what_is_named_wrongly_fails() {
+    let output = on_an_empty_machine(&[], &[]);
+    let list = said(&output);
+    assert!(output.status.success() && list.contains("go cannot be run"), "{list}");
+    assert_eq!(list.matches("not there").count(), ALL.len(), "{list}");
+    let wrong = on_an_empty_machine(&[("TERRAFORM_BIN", "/bin/true")], &[]);
+    assert!(!wrong.status.success() && said(&wrong).contains("TERRAFORM_BIN"), "{}", said(&wrong));
+}
+
+#[test]
+fn the_recipe_names_the_version_that_its_module_requires() {
+    let recipe = OPENTOFU.recipe.unwrap();
+    let module = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(recipe.folder).join("go.mod");
+    let line = format!("require github.com/opentofu/opentofu v{}", recipe.version);
+    assert!(fs::read_to_string(module).unwrap().contains(&line), "{line}");
+}
