@@ -28,8 +28,17 @@ pub const OPENTOFU: Tool = Tool {
 pub const TERRAFORM: Tool =
     Tool { name: "terraform", variable: "TERRAFORM_BIN", asks: &["version"], says: "Terraform v", recipe: None };
 
+/// OpenBao's server. It is no Go module that can be built: where there is none, a stand-in is.
+pub const OPENBAO: Tool = Tool {
+    name: "bao",
+    variable: "BAO_BIN",
+    asks: &["version"],
+    says: "OpenBao v",
+    recipe: Some(Recipe { folder: "openbao-standin", package: ".", version: "1.14.0-standin", ldflags: "" }),
+};
+
 /// All of them, in the order of the closing table.
-pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM];
+pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM, OPENBAO];
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug)]
