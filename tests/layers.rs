@@ -33,7 +33,7 @@ const KEPT_APART: &[&str] = &[
 
 const LAYERS: &[Layer] = &[
     Layer { name: "crd", knows: &[], packages: &["kube", "k8s_openapi"] },
-    Layer { name: "telemetry", knows: &[], packages: &[] },
+    Layer { name: "telemetry", knows: &[], packages: &["reqwest"] },
     Layer { name: "store", knows: &["crd", "telemetry"], packages: &["redb"] },
     Layer { name: "registry", knows: &["crd", "store", "telemetry"], packages: &[] },
     Layer { name: "openbao", knows: &["crd", "store", "telemetry"], packages: &["vaultrs", "rustify", "reqwest"] },

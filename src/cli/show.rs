@@ -43,7 +43,7 @@ impl Settings {
                         made.file.display()
                     )),
                     None => text.push_str(
-                        "export TF_HTTP_PASSWORD=...   # the token of its Secret, or the one kept in the data folder\n",
+                        "export TF_HTTP_PASSWORD=...   # the token of its Secret, the one kept in the data folder, or API_TOKEN\n",
                     ),
                 }
             }

@@ -5,7 +5,7 @@ use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use clap::Args;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use super::{
     Stop,
@@ -17,7 +17,7 @@ use crate::{
     http::{App, Gates, HttpOptions, Rate, admin_router, router},
     registry::{
         Registry, Tenancy,
-        folder::{FolderError, FolderOptions, FolderRegistry},
+        folder::{BadApiToken, FolderError, FolderOptions, FolderRegistry, api_token},
     },
     store::{EmbeddedKv, Engine, EngineOptions, Kv, OneStore, OpenError},
     telemetry::{EngineMetrics, HttpMetrics, Telemetry},
@@ -25,6 +25,9 @@ use crate::{
 
 /// What is served, where, and how.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Environment:\n  API_TOKEN  a token that every state takes besides its own; then no tokens are generated"
+)]
 pub(super) struct StandaloneArgs {
     /// The folder of manifests: TofuStateBackend, Secret and Namespace, as in a cluster.
     #[arg(long, env = "TOFUSTATE_MANIFESTS")]
@@ -84,6 +87,8 @@ pub(super) enum StandaloneError {
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error(transparent)]
+    ApiToken(#[from] BadApiToken),
+    #[error(transparent)]
     Listen(#[from] ListenError),
     #[error(transparent)]
     Task(#[from] TaskError),
@@ -108,6 +113,15 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let mut options = FolderOptions::new(args.manifests, args.data, args.instance);
     options.tenancy = args.tenancy.into();
     options.accept_restore = args.accept_restore;
+    // From the environment alone: every user of the machine sees arguments.
+    if let Some(text) = std::env::var_os("API_TOKEN") {
+        let (token, warnings) = api_token(&text)?;
+        warn!("API_TOKEN is set: whoever has it may read and write every state");
+        for warning in warnings {
+            warn!("{warning}");
+        }
+        options.api_token = Some(token);
+    }
     let folder = FolderRegistry::new(options, engine.clone(), Arc::new(OneStore(kv)), registry.clone())?;
 
     let gates = Gates::default();

@@ -2,13 +2,15 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, Response, StatusCode, header},
+    http::{HeaderMap, HeaderValue, Response, StatusCode, header},
 };
 use futures_util::stream;
+use tracing::warn;
 
 use super::{auth::Caller, reply::Reply, router::App};
 
-pub(super) async fn get(app: &App, caller: &Caller) -> Result<Reply, Reply> {
+pub(super) async fn get(app: &App, caller: &Caller, headers: &HeaderMap) -> Result<Reply, Reply> {
+    not_redirected(caller, headers)?;
     let mut budget = app.budget();
     let Some(reader) = caller.backend.state.read(&mut budget).await? else {
         return Ok(Reply::error(StatusCode::NOT_FOUND, "no_state", "no state was written to this path yet"));
@@ -31,4 +33,17 @@ pub(super) async fn get(app: &App, caller: &Caller) -> Result<Reply, Reply> {
         headers.insert("content-md5", md5);
     }
     Ok(Reply { response, outcome: "ok" })
+}
+
+/// A 301, 302 or 303 makes a GET of any request and drops its body. What is left of it is the body's `Content-MD5`. The
+/// client takes the answer for that of its LOCK, POST or UNLOCK: with a 200, the run would end well without a lock, and
+/// its state would be nowhere.
+fn not_redirected(caller: &Caller, headers: &HeaderMap) -> Result<(), Reply> {
+    if !headers.contains_key("content-md5") {
+        return Ok(());
+    }
+    let sentence = "a redirect made a GET of a LOCK, POST or UNLOCK, which was not done; set the backend's address to where the redirect leads";
+    // Clients show the status only.
+    warn!(path = %caller.backend.path(), identity = caller.identity, "{sentence}");
+    Err(Reply::error(StatusCode::BAD_REQUEST, "redirected", sentence))
 }

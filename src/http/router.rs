@@ -14,7 +14,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{HeaderValue, Response, StatusCode, Version, header, request::Parts},
 };
-use tracing::{Instrument as _, Span, debug, info_span};
+use tracing::{Instrument as _, Span, debug, field::Empty, info_span};
 
 use super::{
     auth::{Caller, authenticate},
@@ -135,17 +135,39 @@ async fn answer(app: &App, path: &StatePath, verb: Verb, parts: &Parts, incoming
     if let Some(Err(wait)) = app.requests.as_ref().map(|rate| rate.take(path)) {
         return Reply::slow_down("too_many_requests", "too many requests for this state; wait, then try again", wait);
     }
-    let span = span(app, &caller, verb).await;
-    dispatch(app, &caller, verb, parts, incoming).instrument(span).await.unwrap_or_else(|refused| refused)
+    let span = span(app, &caller, verb, parts).await;
+    let done = dispatch(app, &caller, verb, parts, incoming).instrument(span.clone()).await;
+    let reply = done.unwrap_or_else(|refused| refused);
+    let status = reply.response.status();
+    span.record("outcome", reply.outcome).record("http.response.status_code", status.as_u16());
+    if status.is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
+    reply
 }
 
-/// The span of a request. While its caller holds the lock it is part of the trace that the lock carries.
-async fn span(app: &App, caller: &Caller, verb: Verb) -> Span {
-    let span = info_span!("request", verb = verb.as_str(), path = %caller.backend.path());
-    if app.options.traces
-        && let Ok(head) = caller.backend.state.recent(&mut app.budget()).await
+/// The span of a request that was let in. A request of the run that holds the lock is part of the trace that the lock
+/// carries. A GET or UNLOCK does not say which run it is of: who holds the lock counts.
+async fn span(app: &App, caller: &Caller, verb: Verb, parts: &Parts) -> Span {
+    let span = info_span!(
+        telemetry::REQUEST,
+        otel.name = verb.as_str().to_ascii_uppercase(),
+        otel.kind = "server",
+        otel.status_code = Empty,
+        http.request.method = parts.method.as_str(),
+        http.response.status_code = Empty,
+        path = %caller.backend.path(),
+        identity = caller.identity,
+        outcome = Empty,
+    );
+    // A LOCK begins a run.
+    if !app.options.traces || verb == Verb::Lock {
+        return span;
+    }
+    if let Ok(head) = caller.backend.state.recent(&mut app.budget()).await
         && let Some(lock) = head.lock.as_ref().filter(|lock| lock.identity == caller.identity)
         && let Some(traceparent) = &lock.traceparent
+        && (verb != Verb::Write || write::names_lock(&parts.uri, &lock.id))
     {
         telemetry::join(&span, traceparent);
     }
@@ -160,7 +182,7 @@ async fn dispatch(
     incoming: &mut Incoming,
 ) -> Result<Reply, Reply> {
     match verb {
-        Verb::Get => read::get(app, caller).await,
+        Verb::Get => read::get(app, caller, &parts.headers).await,
         Verb::Write => write::post(app, caller, &parts.uri, &parts.headers, incoming).await,
         Verb::Delete => delete::delete(app, caller).await,
         Verb::Lock => lock::lock(app, caller, incoming).await,

@@ -58,6 +58,11 @@ fn lock_id(uri: &Uri) -> Result<Option<String>, Reply> {
     }
 }
 
+/// Whether a write is of the run that holds this lock.
+pub(super) fn names_lock(uri: &Uri, lock: &str) -> bool {
+    lock_id(uri).is_ok_and(|id| id.as_deref() == Some(lock))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

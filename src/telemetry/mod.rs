@@ -1,7 +1,9 @@
 //! Logs, metrics and traces. Labels are kinds and reasons, never a path, a token or an error's text.
 
+mod delivery;
 mod engine;
 mod http;
+mod otlp;
 mod run;
 mod start;
 
@@ -9,6 +11,9 @@ pub use engine::{EngineMetrics, UploadGuard};
 pub use http::HttpMetrics;
 pub use run::{join, traceparent};
 pub use start::{Telemetry, TelemetryError, start};
+
+/// The name of the span of a request: with it a trace begins or goes on.
+pub const REQUEST: &str = "request";
 
 /// A histogram of times in seconds, from half a millisecond to the longest that a request waits.
 fn seconds() -> prometheus_client::metrics::histogram::Histogram {

@@ -4,12 +4,17 @@
 use std::io::IsTerminal as _;
 
 use opentelemetry::trace::TracerProvider as _;
-use opentelemetry_otlp::SpanExporter;
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
-use tracing::{Subscriber, warn};
+use opentelemetry_sdk::trace::SdkTracerProvider;
+use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest, warn};
 use tracing_subscriber::{
-    EnvFilter, Layer, Registry, layer::SubscriberExt as _, registry::LookupSpan, util::SubscriberInitExt as _,
+    EnvFilter, Layer, Registry,
+    filter::{DynFilterFn, FilterExt as _, filter_fn},
+    layer::{Context, SubscriberExt as _},
+    registry::LookupSpan,
+    util::SubscriberInitExt as _,
 };
+
+use super::otlp;
 
 /// What is logged unless `RUST_LOG` says otherwise. Some libraries log what must not be shown, or every conflict.
 const FILTER: &str = "info,vaultrs=off,rustify=off,hyper=warn,h2=warn,rustls=warn,opentelemetry=warn,tower=warn";
@@ -44,9 +49,9 @@ impl Telemetry {
 
 impl Drop for Telemetry {
     fn drop(&mut self) {
-        if let Some(provider) = self.provider.take() {
-            // Nobody is left to be told.
-            let _ = provider.shutdown();
+        // It waits for the receiver for five seconds at most.
+        if self.provider.take().is_some_and(|provider| provider.shutdown().is_err()) {
+            warn!("the last spans could not be sent");
         }
     }
 }
@@ -57,38 +62,38 @@ impl Drop for Telemetry {
 /// # Errors
 /// `RUST_LOG` is wrong, or logs were set up before. A receiver of spans that cannot be used is a warning.
 pub fn start() -> Result<Telemetry, TelemetryError> {
-    let provider = exporter_wanted().then(tracer).transpose();
+    let provider = otlp::wanted().then(otlp::provider).transpose();
     let (provider, fault) = match provider {
         Ok(provider) => (provider, None),
         Err(fault) => (None, Some(fault)),
     };
     let spans = provider.as_ref().map(|provider| {
-        let tracer = provider.tracer("tofustate");
-        tracing_opentelemetry::layer().with_tracer(tracer).with_location(false).with_threads(false)
+        let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("tofustate"));
+        let layer = layer.with_location(false).with_threads(false).with_target(false).with_tracked_inactivity(false);
+        layer.with_filter(DynFilterFn::new(exported).with_callsite_filter(ours).with_max_level_hint(DEEPEST))
     });
-    let registry = Registry::default().with(spans).with(logs().with_filter(filter()?));
+    // What a line is about stands in its own fields.
+    let lines = filter()?.and(filter_fn(|metadata| metadata.is_event()));
+    let registry = Registry::default().with(spans).with(logs().with_filter(lines));
     registry.try_init().map_err(|error| TelemetryError::Twice(error.to_string()))?;
     if let Some(fault) = fault {
-        warn!(%fault, "spans are not exported: check the OTEL_EXPORTER_OTLP_* variables");
+        warn!(%fault, "spans are not exported");
     }
     Ok(Telemetry { provider })
 }
 
-fn exporter_wanted() -> bool {
-    ["OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]
-        .iter()
-        .any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+/// The deepest level of spans that are exported, and of events in them.
+const DEEPEST: LevelFilter = LevelFilter::INFO;
+
+/// Spans are our own only: those of the libraries tell of each frame, also of each that carries spans away.
+fn ours(metadata: &Metadata<'_>) -> Interest {
+    let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    if ours && *metadata.level() <= DEEPEST { Interest::sometimes() } else { Interest::never() }
 }
 
-/// The exporter takes its endpoint, protocol (`grpc` or `http/protobuf`), headers and time-out from the environment.
-fn tracer() -> Result<SdkTracerProvider, String> {
-    let exporter = SpanExporter::builder().build().map_err(|error| error.to_string())?;
-    let resource = Resource::builder().with_service_name(service_name()).build();
-    Ok(SdkTracerProvider::builder().with_resource(resource).with_batch_exporter(exporter).build())
-}
-
-fn service_name() -> String {
-    std::env::var("OTEL_SERVICE_NAME").ok().filter(|name| !name.is_empty()).unwrap_or_else(|| "tofustate".to_owned())
+/// Requests, and what is done in them; not what is done in the background.
+fn exported<S: Subscriber + for<'a> LookupSpan<'a>>(metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
+    *metadata.level() <= DEEPEST && (metadata.name() == super::REQUEST || context.lookup_current().is_some())
 }
 
 fn filter() -> Result<EnvFilter, TelemetryError> {

@@ -3,7 +3,7 @@
 use tofustate::{
     registry::{
         Role, Tenancy,
-        folder::{ChangeKind, FolderOptions, Reason},
+        folder::{ChangeKind, FolderOptions, Reason, api_token},
     },
     store::{
         StatePath,
@@ -111,4 +111,24 @@ async fn a_suspended_resource_is_served_as_it_was() {
     assert_eq!(paths(&disk.start(&kv).pass().await), ["a/net"], "after a restart, too");
     disk.write("net.yaml", &manifest_with("net", "a/net", "  maxSize: 1Ki\n"));
     assert_eq!(changes(&world.pass().await), [("a/net", ChangeKind::Settings)]);
+}
+
+#[tokio::test]
+async fn a_token_of_all_states() {
+    let (disk, kv) = (Disk::new(), memory());
+    disk.write("net.yaml", &manifest("net", "a/net"));
+    let mut options = disk.options();
+    let (token, warnings) = api_token("one-for-all-of-them".as_ref()).unwrap();
+    assert_eq!(warnings.len(), 1, "it is short: {warnings:?}");
+    options.api_token = Some(token);
+    let mut world = Disk::start_with(options, &kv);
+    let report = world.pass().await;
+    quiet(&report);
+    assert!(report.generated.is_empty() && !disk.data().join("tokens/a/net").exists());
+    assert_eq!(world.admits("a/net", "one-for-all-of-them"), Some(("api-token".to_owned(), Role::ReadWrite)));
+    assert_eq!(changes(&world.pass().await), [], "nothing is tried again and again");
+    for bad in ["", " \n", "two\nlines-of-a-long-token"] {
+        let refused = api_token(bad.as_ref()).unwrap_err().to_string();
+        assert!(refused.starts_with("API_TOKEN: ") && !refused.contains("two"), "{refused}");
+    }
 }

@@ -62,6 +62,20 @@ async fn c04_another_holds_the_lock() {
     }
 }
 
+/// What a redirect leaves of a LOCK, POST or UNLOCK; to a client a 200 would say that it was done.
+#[tokio::test]
+async fn a_get_that_was_something_else_is_refused() {
+    let world = World::new().await;
+    world.post(None, state(1)).await.is_ok();
+    let sum = md5(state(2).as_bytes());
+    for query in ["", "?ID=a"] {
+        let redirected = ask("GET", &format!("/{PATH}{query}")).header("content-md5", &sum);
+        redirected.send(&world).await.is_error(400, "redirected");
+    }
+    let nobody = ask("GET", &format!("/{PATH}")).header("content-md5", &sum).token("wrong");
+    nobody.send(&world).await.is_error(403, "forbidden");
+}
+
 #[tokio::test]
 async fn c05_no_credential() {
     let world = World::new().await;

@@ -1,24 +1,29 @@
 //! Who may use a path: the tokens that a manifest names, from the Secrets of its namespace. Pure.
 
+use std::ffi::OsStr;
+
 use super::{
     manifest::BackendManifest,
     report::{Kind, Place, Problem, Reason},
     resolve::Goods,
-    secret::SecretManifest,
+    secret::{SecretManifest, check},
 };
 use crate::crd::{AccessRole, SecretKeyRef};
 use crate::registry::{Credential, CredentialHash, Redacted, ResourceName, Role, identity};
 
 /// As who the holder of the main token is recorded.
 const TOKEN: &str = "token";
+/// And who has the token of all states.
+const API_TOKEN: &str = "api-token";
 
-/// The credentials of a resource; `None` where its own token is not there: then it is not served. A further one that is
-/// not there is left out. `generated`: the token of a resource that names no Secret.
+/// The credentials of a resource; `None` where neither its own token nor the `shared` one of all states is there: then it
+/// is not served. A further one that is not there is left out. `generated`: the token of a resource that names no Secret.
 pub(super) fn credentials(
     name: &ResourceName,
     place: &Place,
     manifest: &BackendManifest,
     generated: Option<CredentialHash>,
+    shared: Option<CredentialHash>,
     secrets: &Goods<SecretManifest>,
     problems: &mut Vec<Problem>,
 ) -> Option<Vec<Credential>> {
@@ -39,7 +44,13 @@ pub(super) fn credentials(
     };
     let main = match &spec.access_token_secret_ref {
         None => generated,
-        Some(reference) => look(reference, "spec.accessTokenSecretRef", "; the path is not served until then"),
+        Some(reference) => {
+            let without = match shared {
+                None => "; the path is not served until then",
+                Some(_) => "; only the API token is taken until then",
+            };
+            look(reference, "spec.accessTokenSecretRef", without)
+        }
     };
     let access: Vec<_> = spec
         .access
@@ -51,7 +62,12 @@ pub(super) fn credentials(
             (field, access, hash)
         })
         .collect();
-    let mut credentials = vec![Credential { identity: TOKEN.to_owned(), role: Role::ReadWrite, hash: main? }];
+    let owner = |identity: &str, hash| Credential { identity: identity.to_owned(), role: Role::ReadWrite, hash };
+    let mut credentials: Vec<_> = main.map(|hash| owner(TOKEN, hash)).into_iter().collect();
+    credentials.extend(shared.map(|hash| owner(API_TOKEN, hash)));
+    if credentials.is_empty() {
+        return None;
+    }
     for (field, access, hash) in access {
         let Some(hash) = hash else { continue };
         if let Some(same) = credentials.iter().find(|credential| credential.hash.matches(&hash)) {
@@ -71,6 +87,20 @@ pub(super) fn credentials(
         credentials.push(Credential { identity: identity(&access.name), role, hash });
     }
     Some(credentials)
+}
+
+/// What stands in `API_TOKEN` is no token.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("API_TOKEN: {0}")]
+pub struct BadApiToken(String);
+
+/// The token of all states, for [`FolderOptions::api_token`](super::FolderOptions::api_token), and warnings about it.
+///
+/// # Errors
+/// It is empty, or no text of one line.
+pub fn api_token(text: &OsStr) -> Result<(CredentialHash, Vec<String>), BadApiToken> {
+    let (token, notes) = check(text.as_encoded_bytes(), "API_TOKEN").map_err(|problem| BadApiToken(problem.message))?;
+    Ok((CredentialHash::of(token.expose()), notes.into_iter().map(|note| note.message).collect()))
 }
 
 fn find(
@@ -102,6 +132,15 @@ mod tests {
     use super::{super::manifest::FileContent, super::resolve::Good, super::yaml, *};
 
     fn run(spec: &str, secrets: &str) -> (Option<Vec<(String, Role)>>, Vec<Problem>) {
+        run_with(Some("generated"), None, spec, secrets)
+    }
+
+    fn run_with(
+        generated: Option<&str>,
+        shared: Option<&str>,
+        spec: &str,
+        secrets: &str,
+    ) -> (Option<Vec<(String, Role)>>, Vec<Problem>) {
         let text = format!(
             "apiVersion: tofustate.io/v1alpha1\nkind: TofuStateBackend\nmetadata: {{name: net}}\nspec: {{path: default/net, {spec}}}\n"
         );
@@ -112,9 +151,16 @@ mod tests {
             goods.insert(secret.name, Good { place: secret.place, content: secret.content.unwrap() });
         }
         let mut problems = Vec::new();
-        let generated = Some(CredentialHash::of("generated"));
-        let found =
-            credentials(&item.name, &item.place, item.content.as_ref().unwrap(), generated, &goods, &mut problems);
+        let (generated, shared) = (generated.map(CredentialHash::of), shared.map(CredentialHash::of));
+        let found = credentials(
+            &item.name,
+            &item.place,
+            item.content.as_ref().unwrap(),
+            generated,
+            shared,
+            &goods,
+            &mut problems,
+        );
         (found.map(|found| found.into_iter().map(|one| (one.identity, one.role)).collect()), problems)
     }
 
@@ -146,6 +192,19 @@ mod tests {
         let (found, problems) = run(named, &secret("default", "token: hunter2"));
         assert!(found.is_some() && problems[0].reason == Reason::WeakToken);
         assert!(!problems[0].to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn a_token_of_all_states_is_taken_for_each() {
+        let one = |identity: &str| (identity.to_owned(), Role::ReadWrite);
+        let named = "accessTokenSecretRef: {name: s}";
+        let there = secret("default", "token: '01234567890123456789'");
+        assert_eq!(run_with(None, Some("all"), "", "").0, Some(vec![one("api-token")]));
+        assert_eq!(run_with(None, Some("all"), named, &there), (Some(vec![one("token"), one("api-token")]), vec![]));
+        let (found, problems) = run_with(None, Some("all"), named, "");
+        assert_eq!(found, Some(vec![one("api-token")]));
+        assert!(problems[0].message.contains("only the API token"), "{problems:?}");
+        assert_eq!(run_with(None, None, "", "").0, None);
     }
 
     #[test]

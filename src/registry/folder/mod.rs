@@ -28,6 +28,7 @@ use std::{
     time::Duration,
 };
 
+pub use credentials::{BadApiToken, api_token};
 pub use report::{Change, ChangeKind, Generated, Kind, Place, Problem, Reason, Report, Served, Severity, Subject};
 pub use scan::FolderLimits;
 
@@ -56,6 +57,9 @@ pub struct FolderOptions {
     pub tenancy: Tenancy,
     /// Takes states that are lost or older than they were seen as the store has them: a person said so with this start.
     pub accept_restore: bool,
+    /// A token that every state takes besides its own (`API_TOKEN`): another mode of trust, for those who come from one
+    /// token for all. No tokens are generated then.
+    pub api_token: Option<CredentialHash>,
     /// How much of the folder is read.
     pub limits: FolderLimits,
     /// How often the folder is looked at, and records are written.
@@ -72,6 +76,7 @@ impl FolderOptions {
             instance,
             tenancy: Tenancy::default(),
             accept_restore: false,
+            api_token: None,
             limits: FolderLimits::default(),
             poll: Duration::from_secs(2),
         }
@@ -176,14 +181,16 @@ impl FolderRegistry {
 }
 
 impl Held {
-    fn needs_token(&self) -> bool {
+    /// It names no Secret, so that a token has to be generated, unless there is one for all states.
+    fn needs_token(&self, api_token: Option<CredentialHash>) -> bool {
         let unnamed = |manifest: &Arc<BackendManifest>| manifest.resource.spec.access_token_secret_ref.is_none();
-        self.token.is_none() && self.manifest.as_ref().is_some_and(unnamed)
+        self.token.is_none() && api_token.is_none() && self.manifest.as_ref().is_some_and(unnamed)
     }
 
     /// Nothing has to be asked of the store or the disk.
-    fn is_ready(&self) -> bool {
-        self.opened.as_ref().is_some_and(|opened| opened.verified && opened.fault.is_none()) && !self.needs_token()
+    fn is_ready(&self, api_token: Option<CredentialHash>) -> bool {
+        self.opened.as_ref().is_some_and(|opened| opened.verified && opened.fault.is_none())
+            && !self.needs_token(api_token)
     }
 
     /// The path is its own, or may be.

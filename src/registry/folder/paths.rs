@@ -66,7 +66,7 @@ impl FolderRegistry {
         let mut work = Vec::new();
         for (path, names) in groups {
             let first = names.first().and_then(|name| self.held.get(name));
-            if first.is_some_and(Held::is_ready) {
+            if first.is_some_and(|held| held.is_ready(self.options.api_token)) {
                 continue;
             }
             let group: Vec<Candidate> = names.iter().filter_map(|name| self.candidate(path, name)).collect();
@@ -121,7 +121,7 @@ impl FolderRegistry {
             kept,
             mark,
             opened: held.opened.clone(),
-            needs_token: held.needs_token(),
+            needs_token: held.needs_token(self.options.api_token),
         })
     }
 }

@@ -71,7 +71,8 @@ fn violation(field: &str, message: String) -> Violation {
     Violation { field: field.to_owned(), message }
 }
 
-fn check(value: &[u8], key: &str) -> Result<(Redacted<String>, Vec<Problem>), Problem> {
+/// The value of `key` as a token, without the white space around it, and what is to be said of it.
+pub(super) fn check(value: &[u8], key: &str) -> Result<(Redacted<String>, Vec<Problem>), Problem> {
     let refused = |what: &str| Err(Problem::error(Reason::InvalidToken, format!("the value of {key:?} {what}")));
     let Ok(text) = std::str::from_utf8(value) else { return refused("is not UTF-8: a token is a text") };
     let token = text.trim();

@@ -67,7 +67,15 @@ impl FolderRegistry {
             }
             held.settings = Some(settings);
         }
-        let admitted = credentials(name, &good.place, manifest, held.token, &self.secrets, &mut report.problems);
+        let admitted = credentials(
+            name,
+            &good.place,
+            manifest,
+            held.token,
+            self.options.api_token,
+            &self.secrets,
+            &mut report.problems,
+        );
         report.problems.extend(opened.fault.clone());
         if fault == Some(Reason::StoreUnavailable) || fault == Some(Reason::DataFile) {
             self.retry = Retry::Soon;

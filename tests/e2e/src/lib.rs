@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 pub mod bao;
+pub mod client;
 pub mod ports;
 pub mod process;
+pub mod project;
 pub mod proxy;
 pub mod recipe;
 pub mod standalone;

@@ -1,5 +1,5 @@
-//! Building a tool with Go from the module proxy. What is built, and from which versions of which modules, is a module of
-//! its own in `tests/e2e/tools/<folder>`; the result lies outside the repository.
+//! Getting a tool that is not there: built with Go from the module proxy, or unpacked from a package of Debian. What lies
+//! outside the repository is the result.
 
 use std::{
     env, fs,
@@ -7,9 +7,77 @@ use std::{
     process::Command,
 };
 
-/// How a tool is built. Whoever changes more than the version removes what was built before.
+/// How a tool is got.
 #[derive(Clone, Copy, Debug)]
-pub struct Recipe {
+pub enum Recipe {
+    /// Built.
+    Go(Go),
+    /// Unpacked.
+    Debian(Debian),
+}
+
+impl Recipe {
+    /// Where the tool lies.
+    pub fn binary(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Go(go) => go.binary(name),
+            Self::Debian(debian) => debian.binary(),
+        }
+    }
+
+    /// Gets it. `version` asks the program.
+    ///
+    /// # Errors
+    /// What it takes is not there, or fails, or the program is another version.
+    pub fn get(&self, name: &str, version: impl FnOnce(&Path) -> Result<String, String>) -> Result<PathBuf, String> {
+        match self {
+            Self::Go(go) => go.build(name, version),
+            Self::Debian(debian) => debian.unpack(),
+        }
+    }
+}
+
+/// A package of the Debian or Ubuntu that this is, unpacked and not installed: it needs no root, and starts no service.
+#[derive(Clone, Copy, Debug)]
+pub struct Debian {
+    /// The package. The libraries that it depends on have to be there.
+    pub package: &'static str,
+    /// The program in it.
+    pub program: &'static str,
+}
+
+impl Debian {
+    fn folder(self) -> PathBuf {
+        cache().join(format!("{}-debian", self.package))
+    }
+
+    fn binary(self) -> PathBuf {
+        self.folder().join(self.program)
+    }
+
+    fn unpack(self) -> Result<PathBuf, String> {
+        let part = tempfile::tempdir_in(made(&cache())?).map_err(|error| error.to_string())?;
+        let run = |program: &str, args: &[&str]| match Command::new(program).args(args).current_dir(&part).output() {
+            Ok(output) if output.status.success() => Ok(()),
+            Ok(output) => Err(format!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&output.stderr))),
+            Err(error) => Err(format!("{program} cannot be run: {error}")),
+        };
+        let download = || run("apt-get", &["download", "--quiet", self.package]);
+        // A fresh image has no lists of packages.
+        download().or_else(|fault| run("apt-get", &["update"]).and_then(|()| download()).map_err(|_| fault))?;
+        run("sh", &["-c", "dpkg-deb --extract *.deb root"])?;
+        match fs::rename(part.path().join("root"), self.folder()) {
+            // Another was faster.
+            Err(_) if self.binary().exists() => Ok(self.binary()),
+            done => done.map(|()| self.binary()).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// A Go module of its own in `tests/e2e/tools/<folder>` says what is built, from which versions of which modules. Whoever
+/// changes more than the version removes what was built before.
+#[derive(Clone, Copy, Debug)]
+pub struct Go {
     /// The folder of the Go module, below `tests/e2e/tools`.
     pub folder: &'static str,
     /// The package that is built.
@@ -20,17 +88,13 @@ pub struct Recipe {
     pub ldflags: &'static str,
 }
 
-impl Recipe {
-    /// Where the built tool lies.
-    pub fn binary(&self, name: &str) -> PathBuf {
+impl Go {
+    fn binary(&self, name: &str) -> PathBuf {
         cache().join(format!("{name}-{}", self.version)).join(name)
     }
 
-    /// Builds it; minutes, where Go's own cache is empty. `version` asks the built program.
-    ///
-    /// # Errors
-    /// Go is not there, or fails, or the program is another version.
-    pub fn build(&self, name: &str, version: impl FnOnce(&Path) -> Result<String, String>) -> Result<PathBuf, String> {
+    /// Minutes, where Go's own cache is empty.
+    fn build(&self, name: &str, version: impl FnOnce(&Path) -> Result<String, String>) -> Result<PathBuf, String> {
         let binary = self.binary(name);
         // Complete when it gets its name, also where two build it at once.
         let part = binary.with_extension(format!("{}.part", std::process::id()));
@@ -40,7 +104,7 @@ impl Recipe {
             self.version,
             folder.display()
         );
-        fs::create_dir_all(binary.parent().unwrap()).map_err(|error| format!("{}: {error}", binary.display()))?;
+        made(binary.parent().unwrap())?;
         let mut go = Command::new("go");
         go.current_dir(folder).env("CGO_ENABLED", "0").env_remove("GOFLAGS");
         go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"]);
@@ -59,6 +123,10 @@ impl Recipe {
         let _ = fs::remove_file(&part);
         named.map(|()| binary)
     }
+}
+
+fn made(folder: &Path) -> Result<&Path, String> {
+    fs::create_dir_all(folder).map(|()| folder).map_err(|error| format!("{}: {error}", folder.display()))
 }
 
 fn cache() -> PathBuf {

@@ -1,5 +1,5 @@
 //! The programs that the tests run, and where each is found: its variable, else the PATH, else the folder of built tools
-//! (`$TOFUSTATE_TOOLS`, else `~/.cache/tofustate-tools`), into which `make tools` builds those that have a recipe.
+//! (`$TOFUSTATE_TOOLS`, else `~/.cache/tofustate-tools`), where `make tools` puts those that have a recipe.
 
 use std::{
     env,
@@ -7,7 +7,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::{recipe::Recipe, used};
+use crate::{
+    recipe::{Debian, Go, Recipe},
+    used,
+};
 
 /// OpenTofu's CLI.
 pub const OPENTOFU: Tool = Tool {
@@ -15,13 +18,13 @@ pub const OPENTOFU: Tool = Tool {
     variable: "TOFU_BIN",
     asks: &["version"],
     says: "OpenTofu v",
-    recipe: Some(Recipe {
+    recipe: Some(Recipe::Go(Go {
         folder: "tofu",
         package: "github.com/opentofu/opentofu/cmd/tofu",
         version: "1.12.6",
         // Without it the version ends in -dev.
         ldflags: "-X github.com/opentofu/opentofu/version.dev=no",
-    }),
+    })),
 };
 
 /// Terraform's CLI. Its licence forbids to build it from the module proxy: it is there, or the tests say SKIPPED.
@@ -34,11 +37,34 @@ pub const OPENBAO: Tool = Tool {
     variable: "BAO_BIN",
     asks: &["version"],
     says: "OpenBao v",
-    recipe: Some(Recipe { folder: "openbao-standin", package: ".", version: "1.14.0-standin", ldflags: "" }),
+    recipe: Some(Recipe::Go(Go { folder: "openbao-standin", package: ".", version: "1.14.0-standin", ldflags: "" })),
+};
+
+/// The web server, as a proxy.
+pub const NGINX: Tool = Tool {
+    name: "nginx",
+    variable: "NGINX_BIN",
+    asks: &["-v"],
+    says: "nginx version: nginx/",
+    recipe: Some(Recipe::Debian(Debian { package: "nginx", program: "usr/sbin/nginx" })),
+};
+
+/// The OpenTelemetry Collector, of the parts that the tests need. Others that are called `otelcol` may lack some.
+pub const OTELCOL: Tool = Tool {
+    name: "otelcol-e2e",
+    variable: "OTELCOL_BIN",
+    asks: &["--version"],
+    says: "otelcol version ",
+    recipe: Some(Recipe::Go(Go {
+        folder: "otelcol",
+        package: ".",
+        version: "0.160.0",
+        ldflags: "-X main.version=0.160.0",
+    })),
 };
 
 /// All of them, in the order of the closing table.
-pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM, OPENBAO];
+pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO];
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +77,7 @@ pub struct Tool {
     pub asks: &'static [&'static str],
     /// What stands before the version in its answer.
     pub says: &'static str,
-    /// How it is built, if it can be.
+    /// How it is got, if it can be.
     pub recipe: Option<Recipe>,
 }
 
@@ -67,7 +93,7 @@ pub struct Found {
 }
 
 impl Tool {
-    /// Looks for it; builds nothing.
+    /// Looks for it; gets nothing.
     ///
     /// # Errors
     /// Why there is none.
@@ -86,20 +112,20 @@ impl Tool {
         }
         match &self.recipe {
             Some(recipe) => self.try_program(&recipe.binary(self.name)).map_err(|fault| {
-                format!("not on the PATH, {} is not set, and `make tools` did not build it: {fault}", self.variable)
+                format!("not on the PATH, {} is not set, and `make tools` did not get it: {fault}", self.variable)
             }),
             None => Err(format!("not on the PATH, and {} is not set", self.variable)),
         }
     }
 
-    /// Looks for it, and builds it where there is none and it can be built.
+    /// Looks for it, and gets it where there is none and it can be got.
     ///
     /// # Errors
     /// Why there is none.
     pub fn find_or_build(&self) -> Result<Found, String> {
         match (self.find(), &self.recipe) {
             (Err(_), Some(recipe)) => {
-                let built = recipe.build(self.name, |program| self.try_program(program).map(|found| found.version))?;
+                let built = recipe.get(self.name, |program| self.try_program(program).map(|found| found.version))?;
                 self.try_program(&built)
             }
             (found, _) => found,
