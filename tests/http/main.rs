@@ -3,6 +3,7 @@
 //! `tls`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, unreachable_pub)]
 
+mod admin;
 mod ask;
 mod faults;
 mod idle;

@@ -51,6 +51,8 @@ pub struct World {
     pub kv: Arc<FaultKv>,
     pub router: Router,
     pub state: State,
+    pub registry: Arc<Registry>,
+    pub metrics: HttpMetrics,
     /// Method and target of each request that reached the router.
     pub seen: Arc<Mutex<Vec<String>>>,
 }
@@ -118,8 +120,9 @@ impl World {
                 next.run(request)
             })
         };
-        let router = router(App::new(registry, setup.options, HttpMetrics::default())).layer(note);
-        Self { kv, router, state, seen }
+        let metrics = HttpMetrics::default();
+        let router = router(App::new(registry.clone(), setup.options, metrics.clone())).layer(note);
+        Self { kv, router, state, registry, metrics, seen }
     }
 
     pub async fn head(&self) -> Arc<Head> {

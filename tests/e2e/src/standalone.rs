@@ -124,8 +124,31 @@ impl Standalone {
     /// # Panics
     /// Where it does not end by itself and well.
     pub fn terminate(&mut self) {
+        self.end(Signal::TERM);
+    }
+
+    /// A signal, and waits for the end.
+    ///
+    /// # Panics
+    /// Where it does not end by itself and well.
+    pub fn end(&mut self, signal: Signal) {
+        self.signal(signal);
+        self.ended();
+    }
+
+    /// A signal, to what it answers.
+    pub fn signal(&self, signal: Signal) -> &Process {
+        let process = self.running.as_ref().expect("it runs");
+        process.signal(signal);
+        process
+    }
+
+    /// Waits for the end that a signal asked for.
+    ///
+    /// # Panics
+    /// Where it does not end by itself and well.
+    pub fn ended(&mut self) {
         let mut process = self.running.take().expect("it runs");
-        process.signal(Signal::TERM);
         let status = process.wait().status;
         assert!(status.success(), "it ended with {status}: {}", process.said());
         self.keep(&process);
