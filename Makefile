@@ -20,10 +20,12 @@ test: lint ## the tests that need nothing but Rust; CI runs these and `make e2e`
 tools: ## find or build the programs that `make e2e` runs, and print each
 	cargo run --quiet --locked -p tofustate-e2e
 
+# They wait more than they compute: more at a time than there are processors.
 e2e: tools ## the tests with real programs; what is not there is SKIPPED in the closing table
 	cargo build --locked
 	@used=$$(mktemp) && failed=0; \
-	TOFUSTATE_E2E_USED=$$used cargo test --locked -p tofustate-e2e --no-fail-fast -- $(E2E) || failed=1; \
+	export TOFUSTATE_E2E_USED=$$used RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; \
+	cargo test --locked -p tofustate-e2e --no-fail-fast -- $(E2E) || failed=1; \
 	cargo run --quiet --locked -p tofustate-e2e -- table $$used || failed=1; \
 	rm -f $$used; exit $$failed
 
