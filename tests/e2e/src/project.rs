@@ -68,7 +68,7 @@ impl Project {
     pub fn new(client: &Client, pieces: &[&str]) -> Self {
         let mut project = Self { client: client.clone(), folder: TempDir::new().unwrap(), env: BTreeMap::new() };
         project.env("TF_IN_AUTOMATION", "1");
-        project.write("main.tf", &pieces.concat());
+        project.write("main.tf", pieces.concat());
         project
     }
 

@@ -32,17 +32,16 @@ fn as_printed(client: &Client) {
     let (environment, block): (Vec<&str>, Vec<&str>) = printed.lines().partition(|line| line.starts_with("export "));
 
     let project = Project::new(client, &[&block.join("\n"), "\n", VALUE]);
-    let program = project.command(&[]).get_program().to_str().unwrap().to_owned();
     let script = format!(
-        "set -e\n{}\n{program} init -no-color\n{program} apply -no-color -auto-approve\n{program} output -raw value\n",
+        "set -e\n{}\n\"$0\" init -no-color\n\"$0\" apply -no-color -auto-approve\n\"$0\" output -raw value\n",
         environment.join("\n")
     );
-    let mut shell = Command::new("sh");
-    project.command(&[]).get_envs().for_each(|(name, value)| match value {
+    let (mut shell, client) = (Command::new("sh"), project.command(&[]));
+    client.get_envs().for_each(|(name, value)| match value {
         Some(value) => drop(shell.env(name, value)),
         None => drop(shell.env_remove(name)),
     });
-    shell.args(["-c", &script]).current_dir(project.path(""));
+    shell.args(["-c", &script]).arg(client.get_program()).current_dir(project.path(""));
     let output = Process::spawn("the pasted commands", &mut shell).wait();
     assert!(output.status.success(), "{printed}\n{}", said(&output));
     assert!(output.stdout.ends_with(b"one"), "{}", said(&output));
