@@ -4,7 +4,7 @@
 #[path = "common/log.rs"]
 mod log;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::Value;
@@ -114,4 +114,32 @@ async fn one_line_a_change_metrics_by_kind_and_spans() {
         assert!(text.contains(line), "no {line} in\n{text}");
     }
     assert!(!text.contains("team/app"), "a path is no label");
+}
+
+/// The names of all metrics, without the `_total` of counters: from the code that registers them, since a metric that
+/// counted nothing yet is not printed.
+fn registered() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/telemetry")).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        for (call, unit) in [("registry.register(\"", false), ("registry.register_with_unit(\"", true)] {
+            for rest in text.split(call).skip(1) {
+                let (name, rest) = rest.split_once('"').unwrap();
+                let unit = unit.then(|| rest.split_once("Unit::").unwrap().1.split_once(',').unwrap().0);
+                let unit = unit.map(|unit| format!("_{}", unit.to_lowercase())).unwrap_or_default();
+                names.insert(format!("tofustate_{name}{unit}"));
+            }
+        }
+    }
+    names
+}
+
+#[test]
+fn the_docs_list_every_metric() {
+    let page = include_str!("../docs/telemetry.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `tofustate_")?.split_once('`'));
+    let listed: BTreeSet<String> =
+        rows.map(|(name, _)| format!("tofustate_{}", name.strip_suffix("_total").unwrap_or(name))).collect();
+    assert_eq!(listed, registered());
+    assert!(listed.len() > 8, "{listed:?}");
 }

@@ -3,8 +3,12 @@
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::warn;
 
-/// What is open besides connections: the database, manifests, listeners, with room.
-const OTHERS: u64 = 256;
+use super::listen::ADMIN_CONNECTIONS;
+use crate::http::MAX_WAITING;
+
+/// What is open besides the clients' connections: those that wait for a place, those of the admin listener, the database,
+/// manifests, with room.
+const OTHERS: u64 = MAX_WAITING as u64 + ADMIN_CONNECTIONS as u64 + 256;
 
 /// Raises the limit of open files to what this process may have. Answers how many connections that is enough for, up to
 /// those that are wanted.
@@ -12,7 +16,7 @@ pub(super) fn allow(connections: usize) -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_ok();
     let Some(limit) = (if raised { maximum } else { current }) else { return connections };
-    let enough = usize::try_from(limit.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(16);
+    let enough = usize::try_from(limit.saturating_sub(OTHERS)).unwrap_or(usize::MAX).max(64);
     if enough < connections {
         warn!(
             open_files = limit,

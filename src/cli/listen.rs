@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroUsize,
     path::PathBuf,
 };
 
@@ -12,17 +13,17 @@ use tokio::sync::watch;
 
 use super::{files, tasks::Tasks};
 use crate::{
-    http::{ServerOptions, TlsFiles, serve},
+    http::{ServerOptions, TlsError, TlsFiles, serve},
     telemetry::HttpMetrics,
 };
 
 /// Where to listen.
 #[derive(Debug, Args)]
 pub(super) struct ListenArgs {
-    /// Where clients come: ADDRESS:PORT, or :PORT for all addresses.
+    /// Where clients come: ADDRESS:PORT, such as [::]:8080, or :PORT for all IPv4 addresses.
     #[arg(long, env = "LISTEN_ADDR", default_value = "127.0.0.1:8080", value_parser = address)]
     listen: SocketAddr,
-    /// Where /livez, /readyz, /metrics and /states are.
+    /// Where /livez, /readyz, /metrics and /states are. Never with TLS.
     #[arg(long, env = "TOFUSTATE_ADMIN_LISTEN", default_value = "127.0.0.1:9090", value_parser = address)]
     admin_listen: SocketAddr,
     /// The certificate chain, PEM; read again when it changes.
@@ -37,15 +38,18 @@ pub(super) struct ListenArgs {
     /// Serve without TLS on other addresses than loopback: behind a proxy that has it.
     #[arg(long, env = "TOFUSTATE_ALLOW_PLAIN_HTTP")]
     allow_plain_http: bool,
-    /// A file with the token that the list of states asks for; needed where --admin-listen is not on loopback.
+    /// A file with the token that /states asks for; without one only this machine gets the list.
     #[arg(long, env = "TOFUSTATE_ADMIN_TOKEN_FILE")]
     admin_token_file: Option<PathBuf>,
     /// Connections at a time.
-    #[arg(long, default_value_t = 4_096, value_name = "N")]
-    max_connections: usize,
+    #[arg(long, default_value = "4096", value_name = "N")]
+    max_connections: NonZeroUsize,
 }
 
-/// `:8080` means all addresses.
+/// Connections of the admin listener at a time.
+pub(super) const ADMIN_CONNECTIONS: usize = 256;
+
+/// `:8080` means all addresses of IPv4.
 fn address(text: &str) -> Result<SocketAddr, String> {
     let full = if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_owned() };
     full.parse().map_err(|_| format!("{text} is not ADDRESS:PORT, such as 127.0.0.1:8080 or :8080"))
@@ -54,14 +58,18 @@ fn address(text: &str) -> Result<SocketAddr, String> {
 /// Why the listeners cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListenError {
-    #[error("cannot listen on {0}: {1}")]
-    Bind(SocketAddr, io::Error),
+    #[error("cannot listen on {address}: {error}; name another with {flag}, such as 127.0.0.1:0 for any free port")]
+    Bind { flag: &'static str, address: SocketAddr, error: io::Error },
     #[error(
         "{0} is not on loopback and there is no certificate: tokens would go in the clear. Give --tls-cert and --tls-key, or --allow-plain-http behind a proxy that has TLS"
     )]
     Plain(SocketAddr),
-    #[error("the admin listener {0} is not on loopback: give --admin-token-file for its list of states")]
+    #[error(
+        "the admin listener {0} is not on loopback and has no TLS: the admin token would go in the clear. Leave --admin-token-file out (then /states answers this machine only), or give --allow-plain-http"
+    )]
     Admin(SocketAddr),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot read the admin token from {0}: {1}")]
     Token(PathBuf, String),
 }
@@ -87,16 +95,19 @@ impl Listen {
         if tls.is_none() && !args.allow_plain_http && !args.listen.ip().is_loopback() {
             return Err(ListenError::Plain(args.listen));
         }
-        if args.admin_token_file.is_none() && !args.admin_listen.ip().is_loopback() {
+        if args.admin_token_file.is_some() && !args.allow_plain_http && !args.admin_listen.ip().is_loopback() {
             return Err(ListenError::Admin(args.admin_listen));
         }
         let admin_token = args.admin_token_file.as_ref().map(token).transpose()?;
-        let bind = |address: SocketAddr| {
+        // What is wrong with them is told before anything is made.
+        tls.as_ref().map(TlsFiles::load).transpose()?;
+        let bind = |flag, address: SocketAddr| {
             let bound = TcpListener::bind(address).and_then(|listener| Ok((listener.local_addr()?, listener)));
-            bound.map_err(|error| ListenError::Bind(address, error))
+            bound.map_err(|error| ListenError::Bind { flag, address, error })
         };
-        let ((clients_at, clients), (admin_at, admin)) = (bind(args.listen)?, bind(args.admin_listen)?);
-        let connections = files::allow(args.max_connections);
+        let (clients_at, clients) = bind("--listen", args.listen)?;
+        let (admin_at, admin) = bind("--admin-listen", args.admin_listen)?;
+        let connections = files::allow(args.max_connections.get());
         Ok(Self { clients, admin, addresses: (clients_at, admin_at), tls, connections, admin_token })
     }
 
@@ -136,7 +147,8 @@ impl Listen {
         let (listener, stop) = (self.admin, stop.clone());
         tasks.spawn("the admin listener", async move {
             let own = HttpMetrics::default();
-            serve(listener, admin, ServerOptions::default(), &own, stop).await.map_err(|error| error.to_string())
+            let options = ServerOptions { connections: ADMIN_CONNECTIONS, ..ServerOptions::default() };
+            serve(listener, admin, options, &own, stop).await.map_err(|error| error.to_string())
         });
     }
 }

@@ -14,7 +14,7 @@ use crate::{
     http::StateRow,
     registry::{
         Registry,
-        folder::{Report, Served},
+        folder::{Generated, Report, Served},
     },
     store::{Budget, Mark, StatePath},
 };
@@ -34,29 +34,32 @@ impl Settings {
     pub(super) fn show(&mut self, report: &Report) {
         let mut text = String::new();
         for served in &report.served {
-            if self.shown.insert(served.path.to_string()) {
-                text.push_str(&self.block(served));
-                match report.generated.iter().find(|generated| generated.path == served.path) {
-                    Some(made) => text.push_str(&format!(
-                        "export TF_HTTP_PASSWORD={}   # made now, kept in {}, not shown again\n",
-                        made.token.expose(),
-                        made.file.display()
-                    )),
-                    None => text.push_str(
-                        "export TF_HTTP_PASSWORD=...   # the token of its Secret, the one kept in the data folder, or API_TOKEN\n",
-                    ),
-                }
+            let made = report.generated.iter().find(|generated| generated.path == served.path);
+            if self.shown.insert(served.path.to_string()) || made.is_some() {
+                text.push_str(&self.block(served, made));
             }
         }
         let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
     }
 
-    fn block(&self, served: &Served) -> String {
+    fn block(&self, served: &Served, made: Option<&Generated>) -> String {
         let address = format!("{}/{}", self.url, served.path);
-        let Served { resource, path, .. } = served;
+        let Served { resource, path, token_file, .. } = served;
+        let password = match (made, token_file) {
+            (Some(made), _) => format!(
+                "# This token was made now. It is kept in {} and not shown again.\nexport TF_HTTP_PASSWORD={}\n",
+                made.file.display(),
+                made.token.expose()
+            ),
+            (None, Some(file)) => {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone()).display().to_string();
+                format!("export TF_HTTP_PASSWORD=\"$(cat '{}')\"\n", file.replace('\'', r"'\''"))
+            }
+            (None, None) => "# TF_HTTP_PASSWORD: the token of its Secret, or API_TOKEN\n".to_owned(),
+        };
         format!(
             r#"
-# {path} ({resource})
+# {path} (resource {resource}), for a .tf file:
 terraform {{
   backend "http" {{
     address        = "{address}"
@@ -64,8 +67,9 @@ terraform {{
     unlock_address = "{address}"
   }}
 }}
+# and for the shell:
 export TF_HTTP_USERNAME=tofustate
-"#
+{password}"#
         )
     }
 }

@@ -1,7 +1,13 @@
 //! `tofustate standalone`: the HTTP backend without a cluster. A folder of manifests is the registry, an embedded database
 //! the store.
 
-use std::{io, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    io,
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use tokio::sync::watch;
@@ -36,10 +42,10 @@ pub(super) struct StandaloneArgs {
     #[arg(long, env = "TOFUSTATE_DATA")]
     data: PathBuf,
     /// Names the installation in the store.
-    #[arg(long, env = "TOFUSTATE_INSTANCE", default_value = "standalone")]
+    #[arg(long, env = "TOFUSTATE_INSTANCE", default_value = "standalone", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     instance: String,
     /// What decides which paths a namespace may register.
-    #[arg(long, env = "TOFUSTATE_TENANCY", value_enum, default_value_t = TenancyArg::Namespace)]
+    #[arg(long, env = "TOFUSTATE_TENANCY", value_enum, ignore_case = true, default_value_t = TenancyArg::Namespace)]
     tenancy: TenancyArg,
     /// Takes states that are lost, or older than they were seen, as the store has them: after a restore, once.
     #[arg(long)]
@@ -51,13 +57,14 @@ pub(super) struct StandaloneArgs {
     #[arg(long, value_name = "N", requires = "request_rate")]
     request_burst: Option<NonZeroU32>,
     /// The address that clients use, for the printed settings, where it is not the listener's.
-    #[arg(long, env = "TOFUSTATE_EXTERNAL_URL", value_name = "URL")]
+    #[arg(long, env = "TOFUSTATE_EXTERNAL_URL", value_name = "URL", value_parser = url)]
     external_url: Option<String>,
     #[command(flatten)]
     listen: ListenArgs,
 }
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "PascalCase")]
 enum TenancyArg {
     /// The first segment of a path is the namespace.
     Namespace,
@@ -80,7 +87,7 @@ impl From<TenancyArg> for Tenancy {
 /// Why it did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum StandaloneError {
-    #[error("the folder of manifests {0} cannot be read: {1}; create it, or name another with --manifests")]
+    #[error("the folder of manifests {0} cannot be read: {1}; name a folder with --manifests")]
     Manifests(PathBuf, io::Error),
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -92,16 +99,29 @@ pub(super) enum StandaloneError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Task(#[from] TaskError),
+    #[error(
+        "--manifests and --data are both {0}: the data folder is not searched for manifests, so keep them in folders of their own"
+    )]
+    SameFolder(PathBuf),
+    #[error("stopped by {0} before it served")]
+    Stopped(&'static str),
     #[error("the thread that opens the store ended: {0}")]
     Join(#[from] tokio::task::JoinError),
 }
 
 pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: Stop) -> Result<(), StandaloneError> {
     std::fs::read_dir(&args.manifests).map_err(|error| StandaloneError::Manifests(args.manifests.clone(), error))?;
+    if same_folder(&args.manifests, &args.data) {
+        return Err(StandaloneError::SameFolder(args.data));
+    }
     let listen = Listen::open(&args.listen)?;
     let data = args.data.clone();
     // After a crash the database is checked first, which may take a while.
-    let kv: Arc<dyn Kv> = Arc::new(tokio::task::spawn_blocking(move || EmbeddedKv::open(&data)).await??);
+    let opening = tokio::task::spawn_blocking(move || EmbeddedKv::open(&data));
+    let kv: Arc<dyn Kv> = tokio::select! {
+        opened = opening => Arc::new(opened??),
+        signal = stop.wait() => return Err(StandaloneError::Stopped(signal)),
+    };
 
     let (engine_metrics, http_metrics) = (EngineMetrics::default(), HttpMetrics::default());
     let mut metrics = prometheus_client::registry::Registry::with_prefix("tofustate");
@@ -136,12 +156,15 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let url = args.external_url.unwrap_or_else(|| listen.url());
     info!(listen = %listen.address(), admin = %listen.admin_address(), %url, "starting");
     let mut shown = show::Settings::new(url);
-    let (ready, on_report) = (gates.clone(), stopped.clone());
+    let (ready, loaded, on_report) = (gates.clone(), registry.clone(), stopped.clone());
+    let last_words = folder.last_words();
     tasks.spawn("registry", async move {
         folder
             .run(
                 |report| {
-                    ready.open("registry");
+                    if loaded.is_loaded() {
+                        ready.open("registry");
+                    }
                     shown.show(report);
                 },
                 on_report,
@@ -157,6 +180,19 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     listen.serve(&mut tasks, app, admin, &http_metrics, &stopped);
     tasks.spawn("table", show::table(registry, stopped));
 
-    tasks.run(&mut stop, stopping, Duration::from_secs(75)).await?;
-    Ok(())
+    let ended = tasks.run(&mut stop, stopping, Duration::from_secs(75)).await;
+    last_words.await;
+    Ok(ended?)
+}
+
+fn url(text: &str) -> Result<String, String> {
+    let parsed = text.parse::<axum::http::Uri>().ok();
+    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
+    if fits { Ok(text.to_owned()) } else { Err("write it as https://states.example.org".to_owned()) }
+}
+
+/// Whether both are one folder, under whatever name.
+fn same_folder(a: &Path, b: &Path) -> bool {
+    let real = |folder: &Path| folder.canonicalize();
+    real(a).is_ok_and(|a| real(b).is_ok_and(|b| a == b))
 }

@@ -10,7 +10,7 @@ use crate::http::{LockRow, StateRow};
 #[derive(Debug, Args)]
 pub(super) struct StatesArgs {
     /// The admin listener of the running server.
-    #[arg(long, env = "TOFUSTATE_ADMIN", default_value = "http://127.0.0.1:9090")]
+    #[arg(long, env = "TOFUSTATE_ADMIN", default_value = "http://127.0.0.1:9090", value_parser = admin)]
     admin: String,
     /// A file with the admin token, where the server asks for one.
     #[arg(long, env = "TOFUSTATE_ADMIN_TOKEN_FILE")]
@@ -33,6 +33,8 @@ pub(super) enum StatesError {
     Token { file: PathBuf, error: std::io::Error },
     #[error("cannot ask {admin} for its states: {fault}; is the server running, and is this its --admin-listen?")]
     Ask { admin: String, fault: String },
+    #[error("{admin} did not tell its states: {status}: {answer}")]
+    Refused { admin: String, status: u16, answer: String },
     #[error("cannot write to standard output: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -53,16 +55,35 @@ async fn ask(args: &StatesArgs) -> Result<String, StatesError> {
     let fault = |fault: String| StatesError::Ask { admin: args.admin.clone(), fault };
     let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).no_proxy().build();
     let client = client.map_err(|error| fault(error.to_string()))?;
-    let mut request = client.get(format!("{}/states", args.admin.trim_end_matches('/')));
+    let mut request = client.get(format!("{}/states", args.admin));
     if let Some(file) = &args.admin_token_file {
         let token = std::fs::read_to_string(file);
         let token = token.map_err(|error| StatesError::Token { file: file.clone(), error })?;
         request = request.bearer_auth(token.trim());
     }
-    let answer = request.send().await.map_err(|error| fault(error.to_string()))?;
+    let failed = |error: reqwest::Error| fault(causes(&error.without_url()));
+    let answer = request.send().await.map_err(failed)?;
     let status = answer.status();
-    let text = answer.text().await.map_err(|error| fault(error.to_string()))?;
-    if status.is_success() { Ok(text) } else { Err(fault(format!("it answered {status}: {text}"))) }
+    let text = answer.text().await.map_err(failed)?;
+    if status.is_success() {
+        return Ok(text);
+    }
+    let sentence = serde_json::from_str::<serde_json::Value>(&text).ok();
+    let sentence = sentence.and_then(|answer| Some(answer.get("error")?.as_str()?.to_owned()));
+    let answer = sentence.unwrap_or(text);
+    Err(StatesError::Refused { admin: args.admin.clone(), status: status.as_u16(), answer })
+}
+
+/// An error with what led to it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let first = error.to_string();
+    std::iter::successors(error.source(), |error| error.source()).fold(first, |text, cause| format!("{text}: {cause}"))
+}
+
+/// A URL without a scheme is one of plain HTTP.
+fn admin(text: &str) -> Result<String, std::convert::Infallible> {
+    let text = text.trim_end_matches('/');
+    Ok(if text.contains("://") { text.to_owned() } else { format!("http://{text}") })
 }
 
 /// The states as columns.

@@ -18,6 +18,8 @@ pub(super) enum TaskError {
     Panicked(String),
     #[error("what was under way did not finish in {0:?}")]
     Late(Duration),
+    #[error("a second {0}: what was under way was cut off")]
+    Cut(&'static str),
 }
 
 /// The tasks of the process.
@@ -47,7 +49,7 @@ impl Tasks {
     ) -> Result<(), TaskError> {
         let first = tokio::select! {
             signal = stop.wait() => {
-                info!(signal, "stopping: what is under way is finished first");
+                info!(signal, "stopping: what is under way is finished first; a second signal cuts it off");
                 Ok(())
             }
             Some(ended) = self.running.join_next() => Err(match ended {
@@ -67,7 +69,10 @@ impl Tasks {
                 }
             }
         });
-        let in_time = ended.await.map_err(|_| TaskError::Late(deadline));
+        let in_time = tokio::select! {
+            ended = ended => ended.map_err(|_| TaskError::Late(deadline)),
+            signal = stop.wait() => Err(TaskError::Cut(signal)),
+        };
         first.and(in_time)
     }
 }

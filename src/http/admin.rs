@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use axum::{
     Json, Router,
-    extract::State,
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -43,6 +44,9 @@ impl Gates {
     }
 }
 
+/// How long the list of states may wait for the store, in all.
+const LIST_TIME: Duration = Duration::from_secs(20);
+
 struct Admin {
     gates: Gates,
     metrics: Arc<Metrics>,
@@ -50,8 +54,8 @@ struct Admin {
     token: Option<CredentialHash>,
 }
 
-/// The router of the admin listener. `token`: what the list of states asks for as Bearer; without one the listener has
-/// to be on loopback.
+/// The router of the admin listener. `token`: what the list of states asks for as Bearer; without one it is for this
+/// machine only.
 pub fn admin_router(gates: Gates, metrics: Arc<Metrics>, registry: Arc<Registry>, token: Option<&str>) -> Router {
     let token = token.map(CredentialHash::of);
     Router::new()
@@ -82,21 +86,41 @@ async fn metrics_text(State(admin): State<Arc<Admin>>) -> Response {
     }
 }
 
-async fn states(State(admin): State<Arc<Admin>>, headers: HeaderMap) -> Response {
-    if let Some(token) = &admin.token {
-        let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let given = given.and_then(|value| value.strip_prefix("Bearer ")).map(CredentialHash::of);
-        if !given.is_some_and(|given| given.matches(token)) {
-            let sentence = "the list of states needs the admin token as Bearer";
-            return Reply::error(StatusCode::UNAUTHORIZED, "no_credential", sentence)
-                .with(header::WWW_AUTHENTICATE, "Bearer realm=\"tofustate-admin\"")
-                .response;
-        }
+async fn states(State(admin): State<Arc<Admin>>, request: Request) -> Response {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
+    if let Err(refused) = may_list(admin.token.as_ref(), peer, request.headers()) {
+        return refused.response;
     }
     let mut rows = Vec::new();
+    // One for all: where the store is away, each of thousands would wait.
+    let mut budget = Budget::new(LIST_TIME);
     for backend in admin.registry.all() {
-        let head = backend.state.recent(&mut Budget::new(Duration::from_secs(5))).await;
+        let head = backend.state.recent(&mut budget).await;
         rows.push(StateRow::new(&backend, head.as_deref()));
     }
     Json(rows).into_response()
+}
+
+/// The list names states and people: it is for who has the admin token, or, where there is none, for this machine. Not for
+/// a page in its browser that had its own name resolve to loopback: `Host` tells.
+fn may_list(token: Option<&CredentialHash>, peer: Option<IpAddr>, headers: &HeaderMap) -> Result<(), Reply> {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    if let Some(token) = token {
+        let given = text(header::AUTHORIZATION).and_then(|value| value.split_once(' '));
+        let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+        if given.is_some_and(|(_, given)| CredentialHash::of(given.trim()).matches(token)) {
+            return Ok(());
+        }
+        let sentence = "the list of states needs the admin token as Bearer: tofustate states --admin-token-file";
+        return Err(Reply::error(StatusCode::UNAUTHORIZED, "no_credential", sentence)
+            .with(header::WWW_AUTHENTICATE, "Bearer realm=\"tofustate-admin\""));
+    }
+    let host = text(header::HOST).map_or("", |host| host.rsplit_once(':').map_or(host, |(name, _)| name));
+    let local = host == "localhost" || host.trim_matches(['[', ']']).parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    if local && peer.is_some_and(|peer| peer.to_canonical().is_loopback()) {
+        return Ok(());
+    }
+    let sentence =
+        "without an admin token the list of states is for this machine only: start the server with --admin-token-file";
+    Err(Reply::error(StatusCode::FORBIDDEN, "not_local", sentence))
 }

@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use tracing::info;
 
 use super::{reply::Reply, router::App};
 use crate::{
@@ -83,6 +84,8 @@ pub(super) fn may_write(caller: &Caller, locking: bool) -> Result<(), Reply> {
     } else {
         "this credential may only read; use one with the role ReadWrite"
     };
+    // Clients show the status alone.
+    info!(path = %caller.backend.path(), identity = caller.identity, "refused: {sentence}");
     Err(Reply::error(StatusCode::FORBIDDEN, "read_only", sentence))
 }
 

@@ -21,6 +21,7 @@ pub use admin::{Gates, admin_router};
 pub use body::BodyTimes;
 pub use router::{App, HttpOptions, router};
 pub use rows::{LockRow, StateRow};
+pub(crate) use server::MAX_WAITING;
 pub use server::{ServeError, ServerOptions, ServerTimes, serve};
 pub use throttle::Rate;
 pub use tls::{TlsError, TlsFiles};

@@ -61,6 +61,9 @@ impl Default for HttpOptions {
     }
 }
 
+/// How long a request may wait for the head that says which trace it is of.
+const TRACE_LOOK: Duration = Duration::from_secs(1);
+
 /// What all requests share.
 pub struct App {
     pub(super) registry: Arc<Registry>,
@@ -164,7 +167,7 @@ async fn span(app: &App, caller: &Caller, verb: Verb, parts: &Parts) -> Span {
     if !app.options.traces || verb == Verb::Lock {
         return span;
     }
-    if let Ok(head) = caller.backend.state.recent(&mut app.budget()).await
+    if let Ok(head) = caller.backend.state.recent(&mut Budget::new(TRACE_LOOK)).await
         && let Some(lock) = head.lock.as_ref().filter(|lock| lock.identity == caller.identity)
         && let Some(traceparent) = &lock.traceparent
         && (verb != Verb::Write || write::names_lock(&parts.uri, &lock.id))

@@ -33,6 +33,8 @@ const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 * 1024;
 /// Requests at a time in one HTTP/2 connection.
 const MAX_STREAMS: u32 = 64;
+/// Connections that wait for a place at a time, beyond those that have one.
+pub(crate) const MAX_WAITING: usize = 1_024;
 
 /// What a listener may be told otherwise.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub struct ServerOptions {
 /// How long things may take on a connection. The defaults are what is served with, and tests vary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServerTimes {
-    /// How long a new connection may go without a request, how long its TLS handshake and a request's head may take.
+    /// How long a new connection may take until its first request is there, the TLS handshake and the head included.
     pub head: Duration,
     /// How long a connection may go without a request, or with next to nothing moving in one. Longer than any wait for
     /// the store.
@@ -63,7 +65,8 @@ pub struct ServerTimes {
 
 impl Default for ServerTimes {
     fn default() -> Self {
-        let (head, idle) = (Duration::from_secs(10), Duration::from_secs(60));
+        // A proxy keeps its connections for a minute (nginx): it should be the one that closes.
+        let (head, idle) = (Duration::from_secs(10), Duration::from_secs(75));
         Self { head, idle, place: Duration::from_secs(5), reload: Duration::from_secs(10) }
     }
 }
@@ -105,14 +108,16 @@ pub async fn serve(
             handle.graceful_shutdown(Some(drain));
         })
     };
-    let places = Places { free: Arc::new(Semaphore::new(options.connections)), open: metrics.connections(), times };
+    let of = |places| Arc::new(Semaphore::new(places));
+    let places = Places { free: of(options.connections), waiting: of(MAX_WAITING), open: metrics.connections(), times };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     server
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(times.head)
+        // It also ends the wait for a next request. A first one has less time: `Deadline`.
+        .header_read_timeout(times.idle)
         .max_headers(MAX_HEADERS)
         .max_buf_size(MAX_HEAD)
         .http2()
@@ -139,6 +144,7 @@ pub async fn serve(
 #[derive(Clone)]
 struct Places {
     free: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
     open: Gauge,
     times: ServerTimes,
 }
@@ -163,8 +169,16 @@ where
     fn accept(&self, stream: TcpStream, service: S) -> Self::Future {
         let Self { inner, places } = self.clone();
         Box::pin(async move {
-            let place = timeout(places.times.place, places.free.acquire_owned()).await;
-            let Ok(Ok(place)) = place else { return Err(io::Error::other("too many connections")) };
+            let place = match places.free.clone().try_acquire_owned() {
+                Ok(place) => Some(place),
+                Err(_) => match places.waiting.try_acquire() {
+                    Ok(_waits) => {
+                        timeout(places.times.place, places.free.acquire_owned()).await.ok().and_then(Result::ok)
+                    }
+                    Err(_) => None,
+                },
+            };
+            let Some(place) = place else { return Err(io::Error::other("too many connections")) };
             stream.set_nodelay(true)?;
             places.open.inc();
             let place = Place { _permit: place, open: places.open };

@@ -85,10 +85,10 @@ impl TlsFiles {
         files.into_iter().flatten().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok()).collect()
     }
 
-    /// Looks at the files `every` so often and reads them again when they changed, until `stop`. Files that do not go together leave the old ones in
-    /// use.
+    /// Looks at the files `every` so often and reads them again when they changed, until `stop`. Files that do not go
+    /// together, or cannot be read, leave the old ones in use, and are tried again.
     pub(super) async fn reload(self, config: RustlsConfig, every: Duration, mut stop: watch::Receiver<bool>) {
-        let mut before = self.changed();
+        let (mut before, mut said) = (self.changed(), None);
         loop {
             tokio::select! {
                 _ = stop.changed() => return,
@@ -98,13 +98,19 @@ impl TlsFiles {
             if now == before {
                 continue;
             }
-            before = now;
             match self.load() {
                 Ok(fresh) => {
+                    (before, said) = (now, None);
                     config.reload_from_config(Arc::new(fresh));
                     info!(certificate = %self.certificate.display(), "certificate read again");
                 }
-                Err(error) => error!(%error, "the certificate changed and cannot be used; the old one stays"),
+                Err(error) => {
+                    let error = error.to_string();
+                    if said.as_ref() != Some(&error) {
+                        error!(error, "the certificate changed and cannot be used; the old one stays");
+                    }
+                    said = Some(error);
+                }
             }
         }
     }

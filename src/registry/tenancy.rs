@@ -1,7 +1,5 @@
 //! Which paths a namespace may register. Pure: who has a path already is decided in the store.
 
-use std::{fmt, str::FromStr};
-
 use crate::crd::{StatePath, annotations};
 
 /// What decides which paths a namespace may register.
@@ -53,27 +51,6 @@ fn covered(prefixes: &str, path: &StatePath) -> bool {
     })
 }
 
-impl fmt::Display for Tenancy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Namespace => "Namespace",
-            Self::Annotation => "Annotation",
-            Self::Open => "Open",
-        })
-    }
-}
-
-impl FromStr for Tenancy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Namespace, Self::Annotation, Self::Open]
-            .into_iter()
-            .find(|tenancy| tenancy.to_string() == text)
-            .ok_or_else(|| format!("{text:?} is no tenancy: write Namespace, Annotation or Open"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,13 +88,5 @@ mod tests {
             assert!(Tenancy::Annotation.allows("n", Some(all), &path("net")).is_err(), "{all:?}");
         }
         assert!(Tenancy::Annotation.allows("n", None, &path("n/net")).unwrap_err().contains("path-prefixes"));
-    }
-
-    #[test]
-    fn it_reads_what_it_writes() {
-        for tenancy in [Tenancy::Namespace, Tenancy::Annotation, Tenancy::Open] {
-            assert_eq!(tenancy.to_string().parse(), Ok(tenancy));
-        }
-        assert!("open".parse::<Tenancy>().is_err());
     }
 }

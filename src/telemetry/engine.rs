@@ -62,7 +62,7 @@ impl EngineMetrics {
         let help = "Time a call of the store took";
         registry.register_with_unit("store_call", help, Unit::Seconds, self.store_call_seconds.clone());
         registry.register("state_anomalies", "Writes that were accepted and are strange", self.anomalies.clone());
-        let help = "Bytes of states: read and written as clients see them, stored as compressed";
+        let help = "Bytes of states, as clients read and write them";
         registry.register_with_unit("state", help, Unit::Bytes, self.bytes.clone());
         let help = "What retention and the sweep removed: versions, objects deleted, objects swept into the trash";
         registry.register("state_removed", help, self.removed.clone());
@@ -86,7 +86,7 @@ impl EngineMetrics {
         self.anomalies.get_or_create(&Kind { kind }).inc();
     }
 
-    /// Bytes went by: `read`, `written` or `stored`.
+    /// Bytes went by: `read` or `written`.
     pub fn bytes(&self, kind: &'static str, count: u64) {
         self.bytes.get_or_create(&Kind { kind }).inc_by(count);
     }

@@ -2,7 +2,7 @@
 //! that are alike.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io::{self, Read},
     os::unix::fs::OpenOptionsExt,
@@ -30,6 +30,8 @@ const QUIET: Duration = Duration::from_millis(50);
 /// How long another change of a file may not show in its times; and how long a file has to stay empty to be taken at its
 /// word: a writer that has cut it and was then held up looks the same.
 const TICK: Duration = Duration::from_secs(2);
+/// How long a file has to be gone: a checkout, an editor or rsync may be about to write it anew.
+const GONE: Duration = Duration::from_millis(500);
 /// How often one file is.
 const READS: usize = 3;
 
@@ -37,6 +39,8 @@ const READS: usize = 3;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Contents {
     pub(super) files: Vec<Arc<FileContent>>,
+    /// The files that stood there, those that could not be read among them.
+    pub(super) paths: Vec<PathBuf>,
     pub(super) problems: Vec<Problem>,
     pub(super) unseen: Unseen,
     /// The folder itself could be read.
@@ -82,6 +86,10 @@ impl Folder {
         let mut look = self.scan();
         let mut reads = self.read(&look);
         let mut settled = !reads.any;
+        if self.lost(&look) {
+            settled = false;
+            sleep(GONE);
+        }
         for round in 0..ROUNDS {
             if settled {
                 break;
@@ -102,6 +110,13 @@ impl Folder {
         let contents = same.unwrap_or_else(|| Arc::new(new));
         self.contents = Some(contents.clone());
         (contents, changed)
+    }
+
+    /// Whether a file that was there at the last look is not any more.
+    fn lost(&self, look: &Scan) -> bool {
+        let there: HashSet<&PathBuf> = look.files.iter().map(|(path, _)| path).collect();
+        let known = self.contents.iter().flat_map(|contents| &contents.paths);
+        look.read && known.into_iter().any(|path| !there.contains(path))
     }
 
     fn scan(&self) -> Scan {
@@ -168,15 +183,18 @@ impl Folder {
             unseen.all = true;
         }
         if !unseen.all {
-            let there: std::collections::HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
+            let there: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
             self.files.retain(|path, _| there.contains(path));
         }
-        Contents { files: contents, problems, unseen, read, again }
+        let paths = files.into_iter().map(|(path, _)| path).collect();
+        Contents { files: contents, paths, problems, unseen, read, again }
     }
 }
 
 fn alike(a: &Contents, b: &Contents) -> bool {
-    let files = a.files.len() == b.files.len() && a.files.iter().zip(&b.files).all(|(a, b)| Arc::ptr_eq(a, b));
+    let files = a.paths == b.paths
+        && a.files.len() == b.files.len()
+        && a.files.iter().zip(&b.files).all(|(a, b)| Arc::ptr_eq(a, b));
     files && a.problems == b.problems && a.unseen == b.unseen && a.read == b.read && a.again == b.again
 }
 
@@ -350,6 +368,27 @@ mod tests {
         assert_eq!(names(&contents), ["a"]);
         fs::write(&file, manifest("b")).unwrap();
         assert_eq!(names(&folder.refresh().0), ["b"]);
+    }
+
+    /// As an editor or a checkout does it.
+    #[test]
+    fn a_file_that_is_deleted_and_written_anew_is_not_taken_for_removed() {
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("a.yaml");
+        fs::write(&file, manifest("a")).unwrap();
+        let mut folder = folder(root.path());
+        assert_eq!(names(&folder.refresh().0), ["a"]);
+        fs::remove_file(&file).unwrap();
+        let contents = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                sleep(GONE / 10);
+                fs::write(&file, manifest("a")).unwrap();
+            });
+            folder.refresh().0
+        });
+        assert_eq!(names(&contents), ["a"], "{:?}", contents.problems);
+        fs::remove_file(&file).unwrap();
+        assert_eq!(names(&folder.refresh().0), [""; 0]);
     }
 
     /// A file that is written all the time, not by rename: what is taken is whole.

@@ -289,7 +289,7 @@ impl Opener {
 
 fn owned(about: impl Fn(Reason, String) -> Problem, owner: &str) -> Problem {
     let message = format!(
-        "the path belongs to {owner}, whose manifest may have gone: a manifest that goes gives nothing up; choose another path, or bring that resource back"
+        "the path belongs to {owner}, whose manifest may have gone: a manifest that goes gives nothing up; choose another path, or bring that resource back (the same --instance, namespace and name)"
     );
     about(Reason::PathConflict, message)
 }

@@ -8,7 +8,7 @@ use super::{
     FolderRegistry, Held, Retry,
     contents::Contents,
     manifest::{BackendManifest, Item, problems as violations},
-    report::{Kind, Problem, Reason, Report},
+    report::{Kind, Place, Problem, Reason, Report, Severity},
     resolve::resolve,
 };
 use crate::crd::{self, TofuStateBackend, TofuStateBackendSpec};
@@ -38,6 +38,11 @@ impl FolderRegistry {
     pub(super) async fn apply(&mut self, contents: &Contents) -> Report {
         let mut report = Report { problems: contents.problems.clone(), ..Report::default() };
         self.retry = if contents.again { Retry::Soon } else { Retry::No };
+        if contents.read && contents.files.iter().all(|file| file.backends.is_empty()) {
+            let message = "no TofuStateBackend was found: nothing is served until one is there (*.yaml, *.yml, *.json)";
+            let root = Place::file(&self.options.manifests);
+            report.problems.push(Problem::new(Severity::Warning, Reason::NothingFound, message).at(&root));
+        }
         self.meet(contents).await;
         self.resolve(contents, &mut report.problems);
         let groups = self.groups(&mut report.problems);

@@ -29,6 +29,8 @@ pub struct Served {
     pub path: StatePath,
     /// Who may use it: `token`, `access/<name>`.
     pub identities: Vec<String>,
+    /// Where its generated token is kept, if it has one.
+    pub token_file: Option<std::path::PathBuf>,
     /// Every request is answered with 503 for this reason.
     pub fault: Option<Reason>,
 }
@@ -160,6 +162,8 @@ reasons! {
     NotYaml = "NotYaml",
     /// A manifest does not hold together.
     InvalidSpec = reason::INVALID_SPEC,
+    /// The folder has no TofuStateBackend.
+    NothingFound = "NothingFound",
     /// A document is passed over.
     Skipped = "Skipped",
     /// Several manifests have the same kind, namespace and name.

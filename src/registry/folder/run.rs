@@ -15,8 +15,14 @@ use super::{FolderRegistry, Report, Retry};
 const LATER: Duration = Duration::from_secs(30);
 
 impl FolderRegistry {
+    /// Writes what was seen of the states once more: for when their last requests have ended, after [`Self::run`].
+    pub fn last_words(&self) -> impl Future<Output = ()> + Send + use<> {
+        let records = self.records.clone();
+        async move { records.write_all().await }
+    }
+
     /// Keeps the registry as the folder says until `stop` is true or its sender is gone. `on_report` gets the outcome of
-    /// each pass. Records are written while it runs and once more at its end.
+    /// each pass. Records are written while it runs and at its end.
     pub async fn run(mut self, on_report: impl FnMut(&Report), stop: watch::Receiver<bool>) {
         let (records, poll) = (self.records.clone(), self.options.poll);
         // A pass may take long where the store does; records do not wait for it.

@@ -81,10 +81,12 @@ impl FolderRegistry {
             self.retry = Retry::Soon;
         }
         let credentials = admitted?;
+        let generated = held.token.is_some() && manifest.resource.spec.access_token_secret_ref.is_none();
         report.served.push(Served {
             resource: name.clone(),
             path: path.clone(),
             identities: credentials.iter().map(|credential| credential.identity.clone()).collect(),
+            token_file: generated.then(|| self.opener.tokens.file(name)),
             fault,
         });
         let was = std::mem::replace(&mut held.fault, fault);

@@ -31,7 +31,7 @@ pub enum Refusal {
         id: String,
     },
     /// An UNLOCK of an id that is neither held nor was released lately.
-    #[error("lock {} is not known: it is not held and was not released lately", .id.escape_debug())]
+    #[error("lock {} is not known: it is not held and was not released lately; was the state unlocked by another?", .id.escape_debug())]
     NeverHeld {
         /// The id that was named.
         id: String,

@@ -2,6 +2,7 @@
 //! the clients are what users run.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+pub mod ask;
 pub mod client;
 pub mod ports;
 pub mod process;

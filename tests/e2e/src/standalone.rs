@@ -10,9 +10,9 @@ use std::{
 use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{ports, process::Process, wait};
+use crate::{ask::ask, ports, process::Process, wait};
 
-mod ask;
+mod tells;
 
 /// The binary: `$TOFUSTATE_BIN`, else the one that `cargo build` puts beside these tests.
 ///
@@ -111,11 +111,10 @@ impl Standalone {
             if let Some(status) = process.ended() {
                 panic!("the server ended with {status}: {}", process.said());
             }
-            let ready = ask::get(&format!("{}/readyz", self.admin_url()), None);
-            if ready.as_ref().is_ok_and(|(status, _)| *status == 200) {
-                return Ok(());
+            match ask("GET", &format!("{}/readyz", self.admin_url())).try_send() {
+                Ok(answer) if answer.status() == 200 => Ok(()),
+                not_yet => Err(format!("/readyz: {not_yet:?}; it said\n{}", process.said())),
             }
-            Err(format!("/readyz: {ready:?}; it said\n{}", process.said()))
         });
         self.running = Some(process);
     }

@@ -1,6 +1,6 @@
 //! What the server prints at its start works as it is pasted: the backend block into a file, the environment into a shell.
 
-use std::process::Command;
+use std::process::{Command, Output};
 
 use tofustate_e2e::{
     client::Client,
@@ -29,20 +29,10 @@ fn as_printed(client: &Client) {
         let printed = server.printed();
         if printed.contains("export TF_HTTP_PASSWORD=") { Ok(printed) } else { Err(printed) }
     });
-    let (environment, block): (Vec<&str>, Vec<&str>) = printed.lines().partition(|line| line.starts_with("export "));
-
-    let project = Project::new(client, &[&block.join("\n"), "\n", VALUE]);
-    let script = format!(
-        "set -e\n{}\n\"$0\" init -no-color\n\"$0\" apply -no-color -auto-approve\n\"$0\" output -raw value\n",
-        environment.join("\n")
-    );
-    let (mut shell, client) = (Command::new("sh"), project.command(&[]));
-    client.get_envs().for_each(|(name, value)| match value {
-        Some(value) => drop(shell.env(name, value)),
-        None => drop(shell.env_remove(name)),
-    });
-    shell.args(["-c", &script]).arg(client.get_program()).current_dir(project.path(""));
-    let output = Process::spawn("the pasted commands", &mut shell).wait();
+    let (block, environment) = parts(&printed);
+    let project = Project::new(client, &[block, "\n", VALUE]);
+    let output =
+        pasted(&project, environment, &["init -no-color", "apply -no-color -auto-approve", "output -raw value"]);
     assert!(output.status.success(), "{printed}\n{}", said(&output));
     assert!(output.stdout.ends_with(b"one"), "{}", said(&output));
     let written = server.logged(PATH, "state written");
@@ -52,13 +42,29 @@ fn as_printed(client: &Client) {
     let token = printed.split("TF_HTTP_PASSWORD=").nth(1).unwrap().split_whitespace().next().unwrap();
     server.terminate();
     server.start();
-    wait::until("it is printed again", || {
+    let again = wait::until("it is printed again", || {
         let again = server.printed()[printed.len()..].to_owned();
-        if again.contains("TF_HTTP_PASSWORD=") && !again.contains(token) { Ok(()) } else { Err(again) }
+        if again.contains("TF_HTTP_PASSWORD=") && !again.contains(token) { Ok(again) } else { Err(again) }
     });
     assert!(server.log().iter().all(|line| !line.to_string().contains(token)), "no log has it");
-    let mut project = project;
-    project.env("TF_HTTP_USERNAME", "tofustate");
-    project.env("TF_HTTP_PASSWORD", token);
-    assert_eq!(project.run(&["output", "-raw", "value"]), b"one");
+    let output = pasted(&project, parts(&again).1, &["output -raw value"]);
+    assert!(output.status.success() && output.stdout.ends_with(b"one"), "{}", said(&output));
+}
+
+/// For a file, and for a shell.
+fn parts(printed: &str) -> (&str, &str) {
+    printed.split_once("# and for the shell:\n").unwrap_or_else(|| panic!("{printed}"))
+}
+
+/// A shell into which the environment was pasted runs the client.
+fn pasted(project: &Project, environment: &str, commands: &[&str]) -> Output {
+    let commands: String = commands.iter().map(|command| format!("\"$0\" {command}\n")).collect();
+    let (mut shell, client) = (Command::new("sh"), project.command(&[]));
+    client.get_envs().for_each(|(name, value)| match value {
+        Some(value) => drop(shell.env(name, value)),
+        None => drop(shell.env_remove(name)),
+    });
+    shell.args(["-c", &format!("set -e\n{environment}\n{commands}")]).arg(client.get_program());
+    shell.current_dir(project.path(""));
+    Process::spawn("the pasted commands", &mut shell).wait()
 }

@@ -2,19 +2,18 @@
 //! docs/behind-a-proxy.md, read from there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "tests")]
 
-mod ask;
 mod nginx;
 
 use std::fs;
 
 use tofustate_e2e::{
+    ask::{Ask, lock_info, state},
     client::Client,
     project::{APPLY, BACKEND, DESTROY, INIT, Project, VALUE},
     standalone::{Standalone, writer},
     with_each_client,
 };
 
-use ask::{ask, lock_info, state};
 use nginx::{Nginx, Place};
 
 const PATH: &str = "team/app";
@@ -49,6 +48,11 @@ fn pasted(server: &Standalone) -> impl FnOnce(&Place) -> String {
             block.replace(what, here)
         })
     }
+}
+
+/// A request with the token of [`PATH`].
+fn ask(method: &str, url: &str) -> Ask {
+    tofustate_e2e::ask::ask(method, url).token(&writer(PATH))
 }
 
 /// A project that points to a proxy.
@@ -164,7 +168,7 @@ fn answers_pass_unchanged() {
     let url = nginx.url(PATH);
     let large = state(2, 5_000_000);
 
-    let answer = ask("GET", &url).anonymous().send();
+    let answer = tofustate_e2e::ask::ask("GET", &url).send();
     answer.is_error(401, "no_credential");
     assert_eq!(answer.header("www-authenticate"), Some("Basic realm=\"tofustate\", charset=\"UTF-8\""));
     ask("GET", &url).send().is_error(404, "no_state");

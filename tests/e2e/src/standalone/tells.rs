@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use super::{Standalone, binary, viewer};
-use crate::{process::Process, wait};
+use crate::{ask::ask, process::Process, wait};
 
 impl Standalone {
     /// What it printed, over all its runs.
@@ -26,9 +26,7 @@ impl Standalone {
 
     /// The metrics.
     pub fn metrics(&self) -> String {
-        let (status, body) = get(&format!("{}/metrics", self.admin_url()), None).unwrap();
-        assert_eq!(status, 200);
-        String::from_utf8(body).unwrap()
+        ask("GET", &format!("{}/metrics", self.admin_url())).send().is(200).text()
     }
 
     /// What `tofustate states` prints with these arguments.
@@ -62,23 +60,10 @@ impl Standalone {
 
     /// The bytes of a state, asked for with its credential that may only read. None where there is none yet.
     pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
-        let (status, body) = get(&self.url(path), Some(&viewer(path))).unwrap();
-        match status {
-            200 => Some(body),
+        let answer = ask("GET", &self.url(path)).token(&viewer(path)).send();
+        match answer.status() {
             404 => None,
-            other => panic!("{path}: {other}: {}", String::from_utf8_lossy(&body)),
+            _ => Some(answer.is(200).bytes().to_owned()),
         }
     }
-}
-
-/// The status and the body.
-pub(super) fn get(url: &str, token: Option<&str>) -> Result<(u16, Vec<u8>), ureq::Error> {
-    let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
-    let mut request = agent.get(url);
-    if let Some(token) = token {
-        request = request.header("Authorization", format!("Bearer {token}"));
-    }
-    let mut answer = request.call()?;
-    let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
-    Ok((answer.status().as_u16(), body))
 }

@@ -1,69 +1,101 @@
 //! Requests as clients send them, one by one.
 
 use serde_json::{Value, json};
-use tofustate_e2e::standalone::writer;
 use ureq::{Agent, http};
 
-use crate::PATH;
-
-/// A request with the token of [`PATH`].
+/// A request.
+#[derive(Debug)]
 pub struct Ask(http::request::Builder, Vec<u8>);
 
+/// A request without a token and a body.
 pub fn ask(method: &str, url: &str) -> Ask {
-    Ask(http::Request::builder().method(method).uri(url), Vec::new()).token(&writer(PATH))
+    Ask(http::Request::builder().method(method).uri(url), Vec::new())
 }
 
 impl Ask {
+    /// With a header, in place of another of that name.
+    #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.0.headers_mut().unwrap().insert(http::HeaderName::try_from(name).unwrap(), value.parse().unwrap());
         self
     }
 
+    /// With a token.
+    #[must_use]
     pub fn token(self, token: &str) -> Self {
         self.header("authorization", &format!("Bearer {token}"))
     }
 
-    pub fn anonymous(mut self) -> Self {
-        self.0.headers_mut().unwrap().remove("authorization");
-        self
-    }
-
+    /// With a body.
+    #[must_use]
     pub fn body(mut self, body: impl Into<Vec<u8>>) -> Self {
         self.1 = body.into();
         self
     }
 
+    /// Sends it.
+    ///
+    /// # Panics
+    /// Where there is no answer.
     pub fn send(self) -> Answer {
+        self.try_send().unwrap()
+    }
+
+    /// Sends it, to a server that may be away.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn try_send(self) -> Result<Answer, ureq::Error> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .proxy(None)
             .build()
             .into();
-        let mut answer = agent.run(self.0.body(self.1).unwrap()).unwrap();
-        let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec().unwrap();
-        Answer(answer.into_parts().0, body)
+        let mut answer = agent.run(self.0.body(self.1).unwrap())?;
+        let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
+        Ok(Answer(answer.into_parts().0, body))
     }
 }
 
 /// What came back.
+#[derive(Debug)]
 pub struct Answer(http::response::Parts, Vec<u8>);
 
 impl Answer {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.0.status.as_u16()
+    }
+
+    /// The body, byte for byte.
+    pub fn bytes(&self) -> &[u8] {
+        &self.1
+    }
+
+    /// The body.
     pub fn text(&self) -> String {
         String::from_utf8(self.1.clone()).unwrap()
     }
 
+    /// A header, where it is there.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.0.headers.get(name)?.to_str().ok()
     }
 
+    /// Whether it has this status.
+    ///
+    /// # Panics
+    /// Where it has not.
     pub fn is(&self, status: u16) -> &Self {
         assert_eq!(self.0.status, status, "{}", self.text());
         self
     }
 
-    /// An error of tofustate's own.
+    /// Whether it is an error of tofustate's own.
+    ///
+    /// # Panics
+    /// Where it is not.
     pub fn is_error(&self, status: u16, code: &str) -> &Self {
         let body: Value = serde_json::from_slice(&self.is(status).1).unwrap_or_default();
         assert_eq!(body["code"], code, "{}", self.text());
