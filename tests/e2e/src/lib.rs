@@ -1,12 +1,14 @@
-//! What the tests with real programs share. Nothing here stands in for a program: the server is the `tofustate` binary,
-//! the clients are what users run.
+//! What the tests with real programs share. Nothing is mocked: the server is the `tofustate` binary,
+//! the clients and the servers behind it are what users run. For OpenBao alone there is a stand-in where it is not at hand.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 pub mod ask;
+pub mod bao;
 pub mod client;
 pub mod ports;
 pub mod process;
 pub mod project;
+pub mod proxy;
 pub mod recipe;
 pub mod standalone;
 pub mod tools;

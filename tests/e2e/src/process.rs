@@ -12,6 +12,9 @@ use tempfile::NamedTempFile;
 
 use crate::wait;
 
+/// How many lines of what a program said a failure shows.
+const TAIL: usize = 100;
+
 /// A running program and those that it started, in a process group of their own. Killed when dropped.
 #[derive(Debug)]
 pub struct Process {
@@ -96,7 +99,10 @@ impl Drop for Process {
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child.wait();
         if thread::panicking() {
-            eprintln!("--- {} said:\n{}---", self.name, self.said());
+            let said = self.said();
+            let lines: Vec<&str> = said.lines().collect();
+            let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
+            eprintln!("--- {} said, at the end of {} lines:\n{tail}\n---", self.name, lines.len());
         }
     }
 }

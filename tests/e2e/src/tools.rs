@@ -31,6 +31,15 @@ pub const OPENTOFU: Tool = Tool {
 pub const TERRAFORM: Tool =
     Tool { name: "terraform", variable: "TERRAFORM_BIN", asks: &["version"], says: "Terraform v", recipe: None };
 
+/// OpenBao's server. It is no Go module that can be built: where there is none, a stand-in is.
+pub const OPENBAO: Tool = Tool {
+    name: "bao",
+    variable: "BAO_BIN",
+    asks: &["version"],
+    says: "OpenBao v",
+    recipe: Some(Recipe::Go(Go { folder: "openbao-standin", package: ".", version: "1.14.0-standin", ldflags: "" })),
+};
+
 /// The web server, as a proxy.
 pub const NGINX: Tool = Tool {
     name: "nginx",
@@ -55,7 +64,7 @@ pub const OTELCOL: Tool = Tool {
 };
 
 /// All of them, in the order of the closing table.
-pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM, NGINX, OTELCOL];
+pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO];
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug)]

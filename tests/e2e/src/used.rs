@@ -21,7 +21,10 @@ pub(crate) fn note(tool: &str, test: &str, found: Result<(), &String>) {
         let _ = writeln!(io::stderr(), "{SKIPPED} {test}: no {tool}: {reason}");
     }
     let Some(file) = env::var_os("TOFUSTATE_E2E_USED") else { return };
-    let line = format!("{}\t{tool}\t{test}\n", if found.is_ok() { RAN } else { SKIPPED });
+    let line = match found {
+        Ok(()) => format!("{RAN}\t{tool}\t{test}\t\n"),
+        Err(reason) => format!("{SKIPPED}\t{tool}\t{test}\t{}\n", reason.replace(['\t', '\n'], " ")),
+    };
     // In one write at the end of the file: lines of several processes do not mix.
     let appended =
         OpenOptions::new().append(true).create(true).open(&file).and_then(|mut file| file.write_all(line.as_bytes()));
@@ -35,26 +38,25 @@ pub(crate) fn note(tool: &str, test: &str, found: Result<(), &String>) {
 pub fn table(notes: &Path) -> io::Result<String> {
     let notes = fs::read_to_string(notes)?;
     let mut tests: BTreeMap<(&str, &str), BTreeSet<&str>> = BTreeMap::new();
+    let mut reasons: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for line in notes.lines() {
-        let mut fields = line.split('\t');
-        if let (Some(outcome), Some(tool), Some(test)) = (fields.next(), fields.next(), fields.next()) {
+        if let [outcome, tool, test, reason] = line.split('\t').collect::<Vec<_>>()[..] {
             tests.entry((outcome, tool)).or_default().insert(test);
+            reasons.entry(tool).or_default().extend((outcome == SKIPPED).then_some(reason));
         }
     }
-    let mut text = format!("{:<12} {:<10} TESTS\n", "TOOL", "VERSION");
+    let mut text = format!("{:<12} {:<15} TESTS\n", "TOOL", "VERSION");
     for tool in ALL {
         let count = |outcome| tests.get(&(outcome, tool.name)).map_or(0, BTreeSet::len);
-        let (version, missing) = match tool.find() {
-            Ok(found) => (found.version, String::new()),
-            Err(reason) => ("-".to_owned(), reason),
-        };
+        let version = tool.find().map_or_else(|_| "-".to_owned(), |found| found.version);
+        let why = reasons.get(tool.name).into_iter().flatten().copied().collect::<Vec<_>>().join("; ");
         let outcome = match (count(RAN), count(SKIPPED)) {
             (0, 0) => "none asked for it".to_owned(),
             (ran, 0) => format!("{ran} ran"),
-            (0, skipped) => format!("{skipped} {SKIPPED}: {missing}"),
-            (ran, skipped) => format!("{ran} ran, {skipped} {SKIPPED}: {missing}"),
+            (0, skipped) => format!("{skipped} {SKIPPED}: {why}"),
+            (ran, skipped) => format!("{ran} ran, {skipped} {SKIPPED}: {why}"),
         };
-        let _ = writeln!(text, "{:<12} {version:<10} {outcome}", tool.name);
+        let _ = writeln!(text, "{:<12} {version:<15} {outcome}", tool.name);
     }
     Ok(text)
 }
