@@ -38,15 +38,23 @@ impl Ask {
     /// # Panics
     /// Where there is no answer.
     pub fn send(self) -> Answer {
+        self.try_send().unwrap()
+    }
+
+    /// Sends it, to a server that may be away.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub fn try_send(self) -> Result<Answer, ureq::Error> {
         let agent: Agent = Agent::config_builder()
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .proxy(None)
             .build()
             .into();
-        let mut answer = agent.run(self.0.body(self.1).unwrap()).unwrap();
-        let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec().unwrap();
-        Answer(answer.into_parts().0, body)
+        let mut answer = agent.run(self.0.body(self.1).unwrap())?;
+        let body = answer.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
+        Ok(Answer(answer.into_parts().0, body))
     }
 }
 
@@ -55,6 +63,16 @@ impl Ask {
 pub struct Answer(http::response::Parts, Vec<u8>);
 
 impl Answer {
+    /// The status.
+    pub fn status(&self) -> u16 {
+        self.0.status.as_u16()
+    }
+
+    /// The body, byte for byte.
+    pub fn bytes(&self) -> &[u8] {
+        &self.1
+    }
+
     /// The body.
     pub fn text(&self) -> String {
         String::from_utf8(self.1.clone()).unwrap()

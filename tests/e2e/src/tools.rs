@@ -27,7 +27,7 @@ pub const OPENTOFU: Tool = Tool {
     })),
 };
 
-/// Terraform's CLI. Its licence forbids to build it from the module proxy: it is there, or the tests say SKIPPED.
+/// Terraform's CLI. Its licence is not a free one, so nothing here builds it: it is there, or the tests say SKIPPED.
 pub const TERRAFORM: Tool =
     Tool { name: "terraform", variable: "TERRAFORM_BIN", asks: &["version"], says: "Terraform v", recipe: None };
 

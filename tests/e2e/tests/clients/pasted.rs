@@ -58,13 +58,13 @@ fn parts(printed: &str) -> (&str, &str) {
 
 /// A shell into which the environment was pasted runs the client.
 fn pasted(project: &Project, environment: &str, commands: &[&str]) -> Output {
-    let program = project.command(&[]).get_program().to_str().unwrap().to_owned();
-    let commands: String = commands.iter().map(|command| format!("{program} {command}\n")).collect();
-    let mut shell = Command::new("sh");
-    project.command(&[]).get_envs().for_each(|(name, value)| match value {
+    let commands: String = commands.iter().map(|command| format!("\"$0\" {command}\n")).collect();
+    let (mut shell, client) = (Command::new("sh"), project.command(&[]));
+    client.get_envs().for_each(|(name, value)| match value {
         Some(value) => drop(shell.env(name, value)),
         None => drop(shell.env_remove(name)),
     });
-    shell.args(["-c", &format!("set -e\n{environment}\n{commands}")]).current_dir(project.path(""));
+    shell.args(["-c", &format!("set -e\n{environment}\n{commands}")]).arg(client.get_program());
+    shell.current_dir(project.path(""));
     Process::spawn("the pasted commands", &mut shell).wait()
 }

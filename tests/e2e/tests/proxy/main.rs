@@ -50,6 +50,11 @@ fn pasted(server: &Standalone) -> impl FnOnce(&Place) -> String {
     }
 }
 
+/// The name of a scenario's test.
+fn of(scenario: &str, client: &Client) -> String {
+    format!("{scenario}::{}", if client.is_terraform() { "terraform" } else { "opentofu" })
+}
+
 /// A request with the token of [`PATH`].
 fn ask(method: &str, url: &str) -> Ask {
     tofustate_e2e::ask::ask(method, url).token(&writer(PATH))
@@ -71,7 +76,7 @@ fn grow(project: &Project, size: usize) {
 /// Locks, writes and unlocks pass, and who holds a lock.
 fn defaults(client: &Client) {
     let server = Standalone::serving(&[PATH]);
-    let Some(nginx) = Nginx::start("defaults", bare(&server)) else { return };
+    let Some(nginx) = Nginx::start(&of("defaults", client), bare(&server)) else { return };
     let project = project(client, &nginx.url(PATH), 20_000);
     project.run(INIT);
     project.run(APPLY);
@@ -90,7 +95,7 @@ fn defaults(client: &Client) {
 /// nginx refuses a state of more than 1 MiB. With the documented settings it can be stored after all.
 fn over_a_mebibyte(client: &Client) {
     let server = Standalone::serving(&[PATH]);
-    let Some(nginx) = Nginx::start("over_a_mebibyte", bare(&server)) else { return };
+    let Some(nginx) = Nginx::start(&of("over_a_mebibyte", client), bare(&server)) else { return };
     let mut project = project(client, &nginx.url(PATH), 20_000);
     project.run(INIT);
     project.run(APPLY);
@@ -103,7 +108,7 @@ fn over_a_mebibyte(client: &Client) {
     let answer = ask("POST", &nginx.url(PATH)).body(state(1, 1_200_000)).send();
     assert!(answer.is(413).text().contains("<title>413 Request Entity Too Large</title>"), "{}", answer.text());
 
-    let nginx = Nginx::start("over_a_mebibyte", pasted(&server)).expect("it was there");
+    let nginx = Nginx::start(&of("over_a_mebibyte", client), pasted(&server)).expect("it was there");
     project.points_to(&nginx.url(PATH), &writer(PATH));
     project.run(&[INIT, &["-reconfigure"]].concat());
     project.run(&["state", "push", "errored.tfstate"]);
@@ -114,7 +119,7 @@ fn over_a_mebibyte(client: &Client) {
 /// The documented settings, over HTTPS: a state of several megabytes, of which nothing is on nginx's disk.
 fn documented(client: &Client) {
     let server = Standalone::serving(&[PATH]);
-    let Some(nginx) = Nginx::start("documented", pasted(&server)) else { return };
+    let Some(nginx) = Nginx::start(&of("documented", client), pasted(&server)) else { return };
     let mut project = project(client, &nginx.tls_url(PATH), 4_000_000);
     project.env("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM", &nginx.certificate());
     project.run(INIT);
@@ -137,7 +142,7 @@ fn redirected(client: &Client) {
     let to = server.address();
     let redirect =
         |place: &Place| format!("server {{ listen 127.0.0.1:{}; return 301 http://{to}$request_uri; }}", place.plain);
-    let Some(nginx) = Nginx::start("redirected", redirect) else { return };
+    let Some(nginx) = Nginx::start(&of("redirected", client), redirect) else { return };
     let mut project = project(client, &server.url(PATH), 100);
     project.run(INIT);
     project.run(APPLY);

@@ -22,7 +22,8 @@ fn a_run_is_one_trace(client: &Client) {
     let version = Command::new(binary()).arg("--version").output().unwrap().stdout;
     let version = String::from_utf8(version).unwrap();
     for protocol in PROTOCOLS {
-        let Some(collector) = Collector::running("a_run_is_one_trace") else { return };
+        let name = if client.is_terraform() { "a_run_is_one_trace::terraform" } else { "a_run_is_one_trace::opentofu" };
+        let Some(collector) = Collector::running(name) else { return };
         let mut server = server();
         collector.receive_from(&mut server, protocol);
         server.start();

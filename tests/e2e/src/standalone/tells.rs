@@ -1,0 +1,69 @@
+//! What a server tells: what it printed and logged, its metrics, its states, a state's bytes.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use super::{Standalone, binary, viewer};
+use crate::{ask::ask, process::Process, wait};
+
+impl Standalone {
+    /// What it printed, over all its runs.
+    pub fn printed(&self) -> String {
+        self.before.0.clone() + &self.running.as_ref().map(Process::stdout).unwrap_or_default()
+    }
+
+    /// The lines that it logged, over all its runs.
+    pub fn log(&self) -> Vec<Value> {
+        let text = self.before.1.clone() + &self.running.as_ref().map(Process::stderr).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The lines that it logged about a path with this message, such as `state written`.
+    pub fn logged(&self, path: &str, message: &str) -> Vec<Value> {
+        self.log().into_iter().filter(|line| line["path"] == path && line["message"] == message).collect()
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> String {
+        ask("GET", &format!("{}/metrics", self.admin_url())).send().is(200).text()
+    }
+
+    /// What `tofustate states` prints with these arguments.
+    pub fn states(&self, args: &[&str]) -> String {
+        let mut command = Command::new(binary());
+        command.arg("states").args(["--admin", &self.admin_url()]).args(args).env_remove("TOFUSTATE_ADMIN_TOKEN_FILE");
+        let output = Process::spawn("tofustate states", &mut command).wait();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The state as `tofustate states -o json` lists it.
+    pub fn row(&self, path: &str) -> Value {
+        let rows: Vec<Value> = serde_json::from_str(&self.states(&["-o", "json"])).unwrap();
+        rows.into_iter().find(|row| row["path"] == path).unwrap_or_else(|| panic!("{path} is not listed"))
+    }
+
+    /// The lock of a state as `tofustate states` lists it. Waits until there is one.
+    pub fn await_lock(&self, path: &str) -> Value {
+        wait::until("a lock", || {
+            let row = self.row(path);
+            row.get("lock").cloned().ok_or_else(|| format!("{path} is not locked: {row}"))
+        })
+    }
+
+    /// The state as JSON.
+    pub fn state(&self, path: &str) -> Value {
+        let bytes = self.bytes(path).unwrap_or_else(|| panic!("{path} has no state"));
+        serde_json::from_slice(&bytes).unwrap()
+    }
+
+    /// The bytes of a state, asked for with its credential that may only read. None where there is none yet.
+    pub fn bytes(&self, path: &str) -> Option<Vec<u8>> {
+        let answer = ask("GET", &self.url(path)).token(&viewer(path)).send();
+        match answer.status() {
+            404 => None,
+            _ => Some(answer.is(200).bytes().to_owned()),
+        }
+    }
+}
