@@ -14,7 +14,7 @@ use super::reply::Reply;
 /// How slowly a body may come in. The defaults are what is served with, and tests vary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BodyTimes {
-    /// The longest wait for the next bytes.
+    /// The longest wait for the next bytes, and for a client to take those of an answer.
     pub idle: Duration,
     /// What a client has to send on average after `grace`, in bytes a second.
     pub least_rate: u64,

@@ -98,6 +98,11 @@ impl App {
         self.options.traces
     }
 
+    /// How long a client may leave a piece of an answer lying.
+    pub(super) fn stall(&self) -> Duration {
+        self.options.body.idle
+    }
+
     pub(super) fn budget(&self) -> Budget {
         Budget::new(self.options.budget)
     }

@@ -13,6 +13,7 @@ use super::{
     background::Background,
     change::{Known, Mark},
     head::{InlineLimits, Owner, Retention},
+    shares::{Share, Shares},
 };
 use crate::telemetry::EngineMetrics;
 
@@ -21,8 +22,10 @@ use crate::telemetry::EngineMetrics;
 pub struct EngineOptions {
     /// How much of the states' bytes stands in the heads themselves.
     pub inline: InlineLimits,
-    /// Large uploads at a time, over all states.
+    /// Large uploads at a time, over all states; one namespace has half of them at most.
     pub uploads: usize,
+    /// Answers of large states at a time; one namespace has half of them at most.
+    pub reads: usize,
     /// How long a head that was read may be the base of a change.
     pub head_age: Duration,
     /// How long an upload may take.
@@ -36,6 +39,7 @@ impl Default for EngineOptions {
         Self {
             inline: InlineLimits::default(),
             uploads: 8,
+            reads: 32,
             head_age: Duration::from_secs(10),
             upload_time: Duration::from_secs(30 * 60),
             blind_unlock: Duration::from_secs(60),
@@ -110,7 +114,8 @@ pub(super) struct Shared {
     pub(super) options: EngineOptions,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: EngineMetrics,
-    pub(super) uploads: Arc<Semaphore>,
+    uploads: Shares,
+    reads: Shares,
     pub(super) background: Background,
 }
 
@@ -124,8 +129,9 @@ impl Engine {
     /// An engine on a clock of the caller's, for tests.
     #[must_use]
     pub fn with_clock(options: EngineOptions, metrics: EngineMetrics, clock: Arc<dyn Clock>) -> Self {
-        let uploads = Arc::new(Semaphore::new(options.uploads));
-        Self { shared: Arc::new(Shared { options, clock, metrics, uploads, background: Background::default() }) }
+        let (uploads, reads) = (Shares::new(options.uploads), Shares::new(options.reads));
+        let background = Background::default();
+        Self { shared: Arc::new(Shared { options, clock, metrics, uploads, reads, background }) }
     }
 
     /// A state of this engine. Nothing is read or written yet: [`State::register`] does that. Open a path once: two
@@ -135,6 +141,8 @@ impl Engine {
         let Registration { path, kv, owner, mark, settings } = registration;
         let (seen, _) = watch::channel(mark);
         let state = State::new(Inner {
+            uploads: self.shared.uploads.of(&owner.namespace),
+            reads: self.shared.reads.of(&owner.namespace),
             shared: self.shared.clone(),
             path,
             kv,
@@ -167,6 +175,9 @@ pub(super) struct Inner {
     pub(super) queue: tokio::sync::Mutex<()>,
     /// One large upload at a time.
     pub(super) upload: Arc<Semaphore>,
+    /// What its namespace may have of the process's large uploads and reads.
+    pub(super) uploads: Share,
+    pub(super) reads: Share,
     pub(super) known: Mutex<Known>,
     /// Tells of each newer head.
     pub(super) seen: watch::Sender<Option<Mark>>,

@@ -67,9 +67,13 @@ impl Intake {
         self.size
     }
 
-    /// Whether the body is compressed as it comes, so that parts of it can be stored.
-    pub(super) fn streams(&self) -> bool {
-        matches!(self.out, Out::Stream(_))
+    /// Whether `more` bytes would have the body compressed as it comes, so that parts of it can be stored.
+    pub(super) fn would_stream(&self, more: usize) -> bool {
+        match &self.out {
+            Out::Small(body) => body.len() + more > SMALL && self.size + more as u64 <= self.limit,
+            Out::Stream(_) => true,
+            Out::Nothing => false,
+        }
     }
 
     /// Takes the next bytes.

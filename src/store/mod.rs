@@ -21,6 +21,7 @@ pub mod owners;
 mod parts;
 mod read;
 mod redacted;
+mod shares;
 mod state;
 mod stores;
 mod upload;

@@ -11,6 +11,7 @@ use super::{
     head::{Body, ObjectRef, Version},
     intake::SMALL,
     parts::PartError,
+    shares::Place,
 };
 
 /// The most bytes of one piece of the answer.
@@ -31,6 +32,8 @@ pub struct Reader {
     sha256: Sha256,
     size: u64,
     held: Option<Bytes>,
+    /// Of a large one, which takes memory until its client has it.
+    place: Option<Place>,
     /// The whole was right. Without it there is no end: a `next` that failed or was dropped half-way is none.
     whole: bool,
 }
@@ -59,7 +62,7 @@ impl State {
     }
 
     async fn open_version(&self, number: Option<u64>, budget: &mut Budget) -> Result<Option<Reader>, StateError> {
-        let mut before: Option<Arc<Version>> = None;
+        let (mut before, mut place): (Option<Arc<Version>>, _) = (None, None);
         loop {
             let base = self.inner.load(budget).await?;
             let version = match number {
@@ -67,6 +70,12 @@ impl State {
                 Some(number) => Some(base.head.version(number).ok_or(StateError::NoSuchVersion(number))?),
             };
             let Some(version) = version.cloned() else { return Ok(None) };
+            if version.size > PIECE as u64 && place.is_none() {
+                place = self.inner.reads.place(budget).await;
+                if place.is_none() {
+                    return Err(StateError::Busy { doing: "waiting for other reads" });
+                }
+            }
             let (input, rest) = match &version.body {
                 Body::Inline(inline) => {
                     let bytes = inline.bytes().ok_or_else(|| damaged(&version, "its inline bytes are no base64"))?;
@@ -87,6 +96,7 @@ impl State {
                 Reader::new(self, version.clone(), input.clone(), None)?.verify(budget).await?;
             }
             let mut reader = Reader::new(self, version, input, rest)?;
+            reader.place = place;
             reader.held = reader.piece(budget).await?;
             if reader.held.is_none() {
                 reader.check()?;
@@ -106,7 +116,7 @@ impl Reader {
     ) -> Result<Self, StateError> {
         let decoder = Some(decoder().map_err(|error| damaged(&version, error))?);
         let (state, sha256) = (state.clone(), Sha256::new());
-        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None, whole: false })
+        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None, place: None, whole: false })
     }
 
     /// Reads all of it and keeps nothing.

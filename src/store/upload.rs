@@ -11,6 +11,7 @@ use super::{
     intake,
     intake::{Intake, Taken},
     mutant, object_name,
+    shares::Place,
     state::attempt,
 };
 use crate::telemetry::UploadGuard;
@@ -57,7 +58,7 @@ pub struct Upload {
 /// What a large upload holds.
 struct Large {
     _guard: UploadGuard,
-    _process: OwnedSemaphorePermit,
+    _process: Place,
     _path: OwnedSemaphorePermit,
 }
 
@@ -137,10 +138,12 @@ impl Upload {
 
     async fn push_inner(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
         let Some(intake) = &mut self.intake else { return Ok(()) };
-        intake.push(bytes)?;
-        if intake.streams() && self.large.is_none() {
+        // First the turn, then the memory.
+        if self.large.is_none() && intake.would_stream(bytes.len()) {
             self.begin_large(budget).await?;
         }
+        let Some(intake) = &mut self.intake else { return Ok(()) };
+        intake.push(bytes)?;
         while let Some(part) = self.intake.as_mut().and_then(|intake| intake.take(self.part_size)) {
             self.still_wanted(budget).await?;
             if self.refused.is_some() {
@@ -284,8 +287,8 @@ impl Upload {
         let inner = self.state.inner.clone();
         let doing = "waiting for other uploads";
         let path = budget.within(inner.upload.clone().acquire_owned()).await;
-        let process = budget.within(inner.shared.uploads.clone().acquire_owned()).await;
-        let (Ok(Ok(path)), Ok(Ok(process))) = (path, process) else { return Err(StateError::Busy { doing }) };
+        let Ok(Ok(path)) = path else { return Err(StateError::Busy { doing }) };
+        let Some(process) = inner.uploads.place(budget).await else { return Err(StateError::Busy { doing }) };
         self.large = Some(Large { _guard: inner.shared.metrics.upload(), _process: process, _path: path });
         self.look(budget).await
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::body::Body;
 use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tofustate::http::{ServerOptions, ServerTimes};
+use tofustate::http::{BodyTimes, HttpOptions, ServerOptions, ServerTimes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpSocket, TcpStream},
@@ -15,7 +15,7 @@ use tokio::{
 use crate::{
     ask::{ask, basic},
     live::{DEADLINE, Live, absolute},
-    world::{PATH, TOKEN, World, large_state},
+    world::{PATH, Setup, TOKEN, World, large_state},
 };
 
 async fn start(world: &World, idle: u64) -> Live {
@@ -69,6 +69,30 @@ async fn c41_an_answer_that_is_read_byte_by_byte() {
     live.connections(1).await;
     live.connections(0).await;
     crawling.abort();
+    live.stop().await;
+}
+
+/// Of one namespace sixteen are answered at a time. Those who do not take their answers give way to others.
+#[tokio::test]
+async fn c41_readers_that_stall_keep_nobody_out() {
+    let body = BodyTimes { idle: Duration::from_millis(300), ..BodyTimes::default() };
+    let options = HttpOptions { body, ..HttpOptions::default() };
+    let world = World::with(Setup { options, ..Setup::default() }).await;
+    let state = large_state(1, 6 << 20);
+    world.post(None, state.clone()).await.is_ok();
+    let live = start(&world, 60_000).await;
+    let mut stalled = Vec::new();
+    for _ in 0..40 {
+        stalled.push(reading(&live).await);
+    }
+    live.connections(40).await;
+    let answer = live.send(false, ask("GET", &format!("/{PATH}")).request).await.unwrap();
+    assert!(answer.status == 200 && answer.text() == state);
+    // What they had not taken does not come any more.
+    let mut rest = Vec::new();
+    let _ = timeout(DEADLINE, stalled[0].read_to_end(&mut rest)).await.expect("it ends");
+    assert!(rest.len() < state.len(), "{}", rest.len());
+    drop(stalled);
     live.stop().await;
 }
 
