@@ -71,8 +71,8 @@ struct Known {
 struct Reads {
     /// Any was read.
     any: bool,
-    /// One changed or vanished meanwhile.
-    moved: bool,
+    /// Those that changed or vanished meanwhile.
+    moved: Vec<PathBuf>,
     failed: BTreeMap<PathBuf, String>,
 }
 
@@ -90,6 +90,7 @@ impl Folder {
             settled = false;
             sleep(GONE);
         }
+        let mut odd = Vec::new();
         for round in 0..ROUNDS {
             if settled {
                 break;
@@ -98,12 +99,14 @@ impl Folder {
                 sleep(PAUSE);
             }
             let after = self.scan();
-            settled = !reads.moved && after == look;
+            settled = reads.moved.is_empty() && after == look;
             if !settled {
+                odd = differing(&look, &after);
                 look = after;
                 reads = self.read(&look);
             }
         }
+        reads.moved.extend(odd);
         let new = self.assemble(look, reads, settled);
         let same = self.contents.as_ref().filter(|old| alike(old, &new)).cloned();
         let changed = same.is_none();
@@ -135,10 +138,10 @@ impl Folder {
             let now = SystemTime::now();
             match read_whole(path, self.limits.file_bytes) {
                 Ok(Some((bytes, stamp))) if stamp.younger(if bytes.is_empty() { TICK } else { QUIET }, now) => {
-                    reads.moved = true;
+                    reads.moved.push(path.clone());
                 }
                 Ok(Some((bytes, stamp))) => self.take(path, &bytes, stamp, stamp.younger(TICK, now)),
-                Ok(None) => reads.moved = true,
+                Ok(None) => reads.moved.push(path.clone()),
                 Err(error) => drop(reads.failed.insert(path.clone(), error.to_string())),
             }
         }
@@ -178,9 +181,9 @@ impl Folder {
             problems.push(Problem::new(Severity::Note, Reason::Skipped, message).at(&Place::file(first)));
         }
         if !settled {
-            let message = "the folder changes while it is read: what is missing now is not taken for removed";
+            let message = "the folder changes while it is read: what of it is missing now is not taken for removed";
             problems.push(Problem::new(Severity::Warning, Reason::Changing, message).at(&Place::file(&self.root)));
-            unseen.all = true;
+            unseen.under.extend(reads.moved);
         }
         if !unseen.all {
             let there: HashSet<&PathBuf> = files.iter().map(|(path, _)| path).collect();
@@ -189,6 +192,16 @@ impl Folder {
         let paths = files.into_iter().map(|(path, _)| path).collect();
         Contents { files: contents, paths, problems, unseen, read, again }
     }
+}
+
+/// Files that are in one of two looks alone, or otherwise than in the other.
+fn differing(a: &Scan, b: &Scan) -> Vec<PathBuf> {
+    let only = |a: &Scan, b: &Scan| -> Vec<PathBuf> {
+        let there: HashMap<&PathBuf, &Stamp> = b.files.iter().map(|(path, stamp)| (path, stamp)).collect();
+        let odd = a.files.iter().filter(|(path, stamp)| there.get(path).is_none_or(|other| *other != stamp));
+        odd.map(|(path, _)| path.clone()).collect()
+    };
+    [only(a, b), only(b, a)].concat()
 }
 
 fn alike(a: &Contents, b: &Contents) -> bool {
@@ -364,10 +377,40 @@ mod tests {
         fs::write(&file, "").unwrap();
         sleep(QUIET * 2);
         let (contents, _) = folder.refresh();
-        assert!(contents.again && contents.unseen.all, "{:?}", contents.problems);
+        assert!(contents.again && contents.unseen.covers(&file), "{:?}", contents.problems);
         assert_eq!(names(&contents), ["a"]);
         fs::write(&file, manifest("b")).unwrap();
         assert_eq!(names(&folder.refresh().0), ["b"]);
+    }
+
+    /// One that never comes to rest, such as a link into /proc, holds nothing else up.
+    #[test]
+    fn a_file_that_always_changes_is_alone_in_it() {
+        let root = tempfile::tempdir().unwrap();
+        for name in ["a", "b"] {
+            fs::write(root.path().join(format!("{name}.yaml")), manifest(name)).unwrap();
+        }
+        symlink("/proc/self/status", root.path().join("p.yaml")).unwrap();
+        let mut folder = folder(root.path());
+        folder.refresh();
+        fs::remove_file(root.path().join("a.yaml")).unwrap();
+        let (contents, _) = folder.refresh();
+        assert!(contents.again && !contents.unseen.covers(&root.path().join("a.yaml")), "{:?}", contents.unseen);
+        assert!(names(&contents).contains(&"b".to_owned()) && !names(&contents).contains(&"a".to_owned()));
+    }
+
+    #[test]
+    fn a_file_of_nothing_but_mistakes_is_given_up() {
+        let root = tempfile::tempdir().unwrap();
+        fs::write(root.path().join("a.yaml"), manifest("a") + &"---\n[\n".repeat(100_000)).unwrap();
+        let kinds: String = (0..1_000).map(|n| format!("---\napiVersion: v1\nkind: K{n}\n")).collect();
+        fs::write(root.path().join("k.yaml"), kinds).unwrap();
+        let (contents, _) = folder(root.path()).refresh();
+        assert!(contents.problems.len() < 50, "{}", contents.problems.len());
+        let given_up = contents.problems.iter().filter(|problem| problem.message.contains("the rest is not read"));
+        assert_eq!(given_up.count(), 1);
+        assert_eq!(names(&contents), ["a"]);
+        assert!(contents.unseen.covers(&root.path().join("a.yaml")), "what else it had is not taken for removed");
     }
 
     /// As an editor or a checkout does it.

@@ -43,6 +43,11 @@ pub(super) struct Item<T> {
     pub(super) content: Result<Arc<T>, Vec<Problem>>,
 }
 
+/// So many documents of a file are told to be wrong; ...
+pub(super) const MOST_PROBLEMS: usize = 20;
+/// ... and so many kinds to be passed over, by name.
+const MOST_KINDS: usize = 20;
+
 /// What stands in one file.
 #[derive(Debug, Default)]
 pub(super) struct FileContent {
@@ -59,6 +64,12 @@ impl FileContent {
     pub(super) fn read(place: &Place, documents: Vec<Document>) -> Self {
         let mut content = Self::default();
         for Document { number, line, content: document } in documents {
+            if content.nameless.len() >= MOST_PROBLEMS {
+                let place = Place { file: place.file.clone(), document: Some(number), line: Some(line) };
+                let message = "so much of this file is wrong that the rest is not read: mend it from the top";
+                content.nameless.push(Problem::error(Reason::TooMuch, message).at(&place));
+                break;
+            }
             let place = Place { file: place.file.clone(), document: Some(number), line: Some(line) };
             match document {
                 Ok(value) => content.document(&place, "", &value, 0),
@@ -115,6 +126,8 @@ impl FileContent {
     }
 
     fn skip(&mut self, what: &str) {
+        let known = self.skipped.contains_key(what) || self.skipped.len() < MOST_KINDS;
+        let what = if known { what } else { "other kinds" };
         *self.skipped.entry(what.to_owned()).or_default() += 1;
     }
 

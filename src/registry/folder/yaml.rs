@@ -1,6 +1,7 @@
 //! From the text of a file to documents. Errors say where and what kind of thing is wrong, never what stands there: the
 //! parsers' own messages have quoted passwords.
 
+use super::manifest::MOST_PROBLEMS;
 use serde_json::Value;
 use serde_yaml::{
     Error,
@@ -48,8 +49,12 @@ const SHOWN: [&str; 21] = [
 /// The documents of a YAML file, each read for itself: a wrong one takes no other with it.
 pub(super) fn documents(text: &str) -> Vec<Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut found = Vec::new();
+    let (mut found, mut wrong) = (Vec::new(), 0);
     for (first, chunk) in chunks(text) {
+        // The file is given up by then.
+        if wrong > MOST_PROBLEMS {
+            break;
+        }
         if is_empty(chunk) {
             continue;
         }
@@ -60,6 +65,7 @@ pub(super) fn documents(text: &str) -> Vec<Document> {
                 (first + at.saturating_sub(1), Err(explain(&error)))
             }
         };
+        wrong += usize::from(content.is_err());
         found.push(Document { number: found.len() + 1, line, content });
     }
     found
