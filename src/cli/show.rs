@@ -3,12 +3,11 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{self, IsTerminal as _, Write as _},
-    sync::Arc,
+    sync::{Arc, mpsc},
     time::Duration,
 };
 
 use tokio::sync::watch;
-use tracing::warn;
 
 use crate::{
     http::StateRow,
@@ -23,14 +22,36 @@ use crate::{
 pub(super) struct Settings {
     url: String,
     shown: HashSet<String>,
+    printer: Printer,
+}
+
+/// Standard output, written by a thread of its own: a terminal that is stopped, or a pipe that nobody reads, holds nothing
+/// else up. What does not fit any more is lost, and so is everything once standard output is closed.
+#[derive(Clone)]
+pub(super) struct Printer(mpsc::SyncSender<String>);
+
+impl Printer {
+    pub(super) fn new() -> Self {
+        let (sender, texts) = mpsc::sync_channel::<String>(1_024);
+        std::thread::spawn(move || {
+            for text in texts {
+                let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+            }
+        });
+        Self(sender)
+    }
+
+    fn print(&self, text: String) {
+        let _ = self.0.try_send(text);
+    }
 }
 
 impl Settings {
-    pub(super) fn new(url: String) -> Self {
-        Self { url: url.trim_end_matches('/').to_owned(), shown: HashSet::new() }
+    pub(super) fn new(url: String, printer: Printer) -> Self {
+        Self { url: url.trim_end_matches('/').to_owned(), shown: HashSet::new(), printer }
     }
 
-    /// Prints what is new in a report. Standard output may be closed: then nobody reads.
+    /// Prints what is new in a report.
     pub(super) fn show(&mut self, report: &Report) {
         let mut text = String::new();
         for served in &report.served {
@@ -39,7 +60,7 @@ impl Settings {
                 text.push_str(&self.block(served, made));
             }
         }
-        let _ = io::stdout().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+        self.printer.print(text);
     }
 
     fn block(&self, served: &Served, made: Option<&Generated>) -> String {
@@ -78,7 +99,11 @@ export TF_HTTP_USERNAME=tofustate
 const FIRST: usize = 100;
 
 /// Who holds which lock: all states at first, then each that changed. On a terminal only.
-pub(super) async fn table(registry: Arc<Registry>, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+pub(super) async fn table(
+    registry: Arc<Registry>,
+    printer: Printer,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), String> {
     let mut shown: HashMap<StatePath, Option<Mark>> = HashMap::new();
     loop {
         let wait = tokio::time::sleep(Duration::from_secs(1));
@@ -105,10 +130,8 @@ pub(super) async fn table(registry: Arc<Registry>, mut stop: watch::Receiver<boo
             }
             super::states::table(&rows)
         };
-        if !changed.is_empty()
-            && let Err(error) = writeln!(io::stdout(), "\n{text}")
-        {
-            warn!(%error, "the table of states cannot be shown");
+        if !changed.is_empty() {
+            printer.print(format!("\n{text}\n"));
         }
     }
 }

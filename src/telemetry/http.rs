@@ -26,6 +26,7 @@ pub struct HttpMetrics {
     requests: Family<Answered, Counter>,
     seconds: Family<Verb, Histogram>,
     connections: Gauge,
+    refused: Counter,
 }
 
 impl Default for HttpMetrics {
@@ -34,6 +35,7 @@ impl Default for HttpMetrics {
             requests: Family::default(),
             seconds: Family::new_with_constructor(super::seconds),
             connections: Gauge::default(),
+            refused: Counter::default(),
         }
     }
 }
@@ -45,12 +47,20 @@ impl HttpMetrics {
         let help = "Time until the answer began, the body's time included";
         registry.register_with_unit("http_request", help, Unit::Seconds, self.seconds.clone());
         registry.register("http_connections", "Open connections", self.connections.clone());
+        let help = "Connections that were closed at once, for as many as are taken were open";
+        registry.register("http_connections_refused", help, self.refused.clone());
     }
 
     /// A request was answered.
     pub fn request(&self, verb: &'static str, outcome: &'static str, status: u16, took: Duration) {
         self.requests.get_or_create(&Answered { verb, outcome, status }).inc();
         self.seconds.get_or_create(&Verb { verb }).observe(took.as_secs_f64());
+    }
+
+    /// Connections for which there was no place.
+    #[must_use]
+    pub fn refused(&self) -> Counter {
+        self.refused.clone()
     }
 
     /// Open connections.

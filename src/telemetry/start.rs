@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use opentelemetry::trace::TracerProvider as _;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing::{Metadata, Subscriber, level_filters::LevelFilter, subscriber::Interest, warn};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{DynFilterFn, FilterExt as _, filter_fn},
@@ -15,6 +16,9 @@ use tracing_subscriber::{
 };
 
 use super::otlp;
+
+/// How many lines wait to be written at most.
+const LINES: usize = 8_192;
 
 /// What is logged unless `RUST_LOG` says otherwise. Some libraries log what must not be shown, or every conflict.
 const FILTER: &str = "info,vaultrs=off,rustify=off,hyper=warn,h2=warn,rustls=warn,opentelemetry=warn,tower=warn";
@@ -33,10 +37,11 @@ pub enum TelemetryError {
     Twice(String),
 }
 
-/// Ends the export of spans when it is dropped, after sending what is left.
-#[derive(Debug, Default)]
+/// Ends the export of spans and the log when it is dropped, after sending what is left.
+#[derive(Debug)]
 pub struct Telemetry {
     provider: Option<SdkTracerProvider>,
+    _log: WorkerGuard,
 }
 
 impl Telemetry {
@@ -74,12 +79,14 @@ pub fn start() -> Result<Telemetry, TelemetryError> {
     });
     // What a line is about stands in its own fields.
     let lines = filter()?.and(filter_fn(|metadata| metadata.is_event()));
-    let registry = Registry::default().with(spans).with(logs().with_filter(lines));
+    // A terminal or a pipe that nobody reads must not hold a request up: then lines are lost.
+    let (writer, log) = NonBlockingBuilder::default().buffered_lines_limit(LINES).finish(std::io::stderr());
+    let registry = Registry::default().with(spans).with(logs(writer).with_filter(lines));
     registry.try_init().map_err(|error| TelemetryError::Twice(error.to_string()))?;
     if let Some(fault) = fault {
         warn!(%fault, "spans are not exported");
     }
-    Ok(Telemetry { provider })
+    Ok(Telemetry { provider, _log: log })
 }
 
 /// The deepest level of spans that are exported, and of events in them.
@@ -102,8 +109,8 @@ fn filter() -> Result<EnvFilter, TelemetryError> {
     EnvFilter::try_new(&text).map_err(|error| TelemetryError::Filter(error.to_string()))
 }
 
-fn logs<S: Subscriber + for<'a> LookupSpan<'a>>() -> Box<dyn Layer<S> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+fn logs<S: Subscriber + for<'a> LookupSpan<'a>>(writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync> {
+    let layer = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer);
     if std::io::stderr().is_terminal() {
         layer.with_target(false).boxed()
     } else {
