@@ -41,6 +41,10 @@ pub(super) struct StandaloneArgs {
     /// The folder of the database, the generated tokens and the records. One process at a time has it.
     #[arg(long, env = "TOFUSTATE_DATA")]
     data: PathBuf,
+    /// Refuses to start where the data folder has no database: for a volume that may not be mounted. Without it a new
+    /// one is made, and every path answers that it has no state yet.
+    #[arg(long, env = "TOFUSTATE_EXISTING_DATA")]
+    existing_data: bool,
     /// Names the installation in the store.
     #[arg(long, env = "TOFUSTATE_INSTANCE", default_value = "standalone", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     instance: String,
@@ -103,6 +107,10 @@ pub(super) enum StandaloneError {
         "--manifests and --data are both {0}: the data folder is not searched for manifests, so keep them in folders of their own"
     )]
     SameFolder(PathBuf),
+    #[error(
+        "{0} has no database, and --existing-data asks for one: mount or restore the data; for a first start leave --existing-data out"
+    )]
+    NoData(PathBuf),
     #[error("stopped by {0} before it served")]
     Stopped(&'static str),
     #[error("the thread that opens the store ended: {0}")]
@@ -114,6 +122,10 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     if same_folder(&args.manifests, &args.data) {
         return Err(StandaloneError::SameFolder(args.data));
     }
+    let new = !args.data.join(EmbeddedKv::FILE).exists();
+    if new && args.existing_data {
+        return Err(StandaloneError::NoData(args.data));
+    }
     let listen = Listen::open(&args.listen)?;
     let data = args.data.clone();
     // After a crash the database is checked first, which may take a while.
@@ -123,6 +135,9 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
         signal = stop.wait() => return Err(StandaloneError::Stopped(signal)),
     };
 
+    if new {
+        warn!(data = %args.data.display(), "there was no database: a new one was made, and every path has no state yet");
+    }
     let (engine_metrics, http_metrics) = (EngineMetrics::default(), HttpMetrics::default());
     let mut metrics = prometheus_client::registry::Registry::with_prefix("tofustate");
     engine_metrics.register(&mut metrics);
@@ -155,7 +170,8 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let mut tasks = Tasks::new();
     let url = args.external_url.unwrap_or_else(|| listen.url());
     info!(listen = %listen.address(), admin = %listen.admin_address(), %url, "starting");
-    let mut shown = show::Settings::new(url);
+    let printer = show::Printer::new();
+    let mut shown = show::Settings::new(url, printer.clone());
     let (ready, loaded, on_report) = (gates.clone(), registry.clone(), stopped.clone());
     let last_words = folder.last_words();
     tasks.spawn("registry", async move {
@@ -178,7 +194,7 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
         Ok(())
     });
     listen.serve(&mut tasks, app, admin, &http_metrics, &stopped);
-    tasks.spawn("table", show::table(registry, stopped));
+    tasks.spawn("table", show::table(registry, printer, stopped));
 
     let ended = tasks.run(&mut stop, stopping, Duration::from_secs(75)).await;
     last_words.await;

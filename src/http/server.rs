@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    num::NonZeroU32,
     pin::Pin,
     sync::Arc,
     time::Duration,
@@ -14,13 +15,15 @@ use axum_server::{
     accept::{Accept, DefaultAcceptor},
     tls_rustls::{RustlsAcceptor, RustlsConfig},
 };
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use hyper_util::rt::TokioTimer;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{counter::Counter, gauge::Gauge};
 use tokio::{
     net::TcpStream,
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::timeout,
 };
+use tracing::warn;
 
 use super::{
     idle::{Deadline, Requests, Socket},
@@ -32,7 +35,7 @@ use crate::telemetry::HttpMetrics;
 const MAX_HEADERS: usize = 64;
 const MAX_HEAD: usize = 32 * 1024;
 /// Requests at a time in one HTTP/2 connection.
-const MAX_STREAMS: u32 = 64;
+const MAX_STREAMS: u32 = 32;
 /// Connections that wait for a place at a time, beyond those that have one.
 pub(crate) const MAX_WAITING: usize = 1_024;
 
@@ -109,7 +112,15 @@ pub async fn serve(
         })
     };
     let of = |places| Arc::new(Semaphore::new(places));
-    let places = Places { free: of(options.connections), waiting: of(MAX_WAITING), open: metrics.connections(), times };
+    let places = Places {
+        free: of(options.connections),
+        waiting: of(MAX_WAITING),
+        open: metrics.connections(),
+        refused: metrics.refused(),
+        // Once in a while is enough.
+        told: Arc::new(RateLimiter::direct(Quota::per_minute(NonZeroU32::MIN))),
+        times,
+    };
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
     server
@@ -146,7 +157,19 @@ struct Places {
     free: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     open: Gauge,
+    refused: Counter,
+    told: Arc<DefaultDirectRateLimiter>,
     times: ServerTimes,
+}
+
+impl Places {
+    fn refuse(&self) -> io::Error {
+        self.refused.inc();
+        if self.told.check().is_ok() {
+            warn!("connections are refused: as many are open as --max-connections allows");
+        }
+        io::Error::other("too many connections")
+    }
 }
 
 /// Lets a connection in when there is a place for it.
@@ -173,12 +196,13 @@ where
                 Ok(place) => Some(place),
                 Err(_) => match places.waiting.try_acquire() {
                     Ok(_waits) => {
-                        timeout(places.times.place, places.free.acquire_owned()).await.ok().and_then(Result::ok)
+                        let place = timeout(places.times.place, places.free.clone().acquire_owned()).await;
+                        place.ok().and_then(Result::ok)
                     }
                     Err(_) => None,
                 },
             };
-            let Some(place) = place else { return Err(io::Error::other("too many connections")) };
+            let Some(place) = place else { return Err(places.refuse()) };
             stream.set_nodelay(true)?;
             places.open.inc();
             let place = Place { _permit: place, open: places.open };

@@ -1,10 +1,6 @@
 //! TLS: certificates from files, read again when they change; client certificates where asked for.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{os::unix::fs::MetadataExt as _, path::PathBuf, sync::Arc, time::Duration};
 
 use axum_server::tls_rustls::RustlsConfig;
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
@@ -79,10 +75,12 @@ impl TlsFiles {
         TlsError::File { what, file: file.to_owned(), fault: error.to_string() }
     }
 
-    /// When the files changed last: a swap of a mounted Secret changes what the links point to.
-    fn changed(&self) -> Vec<Option<SystemTime>> {
+    /// What tells one version of the files from another: a swap of a mounted Secret changes what the links point to, and a
+    /// copy may keep the time of what it was made from.
+    fn changed(&self) -> Vec<Option<(u64, u64, i64, i64)>> {
         let files = [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()];
-        files.into_iter().flatten().map(|file| std::fs::metadata(file).and_then(|data| data.modified()).ok()).collect()
+        let look = |data: std::fs::Metadata| (data.ino(), data.size(), data.ctime(), data.ctime_nsec());
+        files.into_iter().flatten().map(|file| std::fs::metadata(file).map(look).ok()).collect()
     }
 
     /// Looks at the files `every` so often and reads them again when they changed, until `stop`. Files that do not go

@@ -23,7 +23,7 @@ const FORMAT: u64 = 1;
 /// No revision from this one on was ever given to an entry.
 pub(super) const REVISION_KEY: &str = "revision";
 
-const FILE: &str = "states.redb";
+pub(super) const FILE: &str = "states.redb";
 const NEW_FILE: &str = "states.redb.new";
 const LOCK_FILE: &str = "tofustate.lock";
 /// What a redb file begins with (redb's `docs/design.md`, "Database header").

@@ -68,6 +68,9 @@ pub struct EmbeddedKv {
 }
 
 impl EmbeddedKv {
+    /// The name of the database in its folder.
+    pub const FILE: &str = folder::FILE;
+
     /// Opens the store in `folder`, and makes both where they are missing. Reads and checks the whole file where the last
     /// process did not end cleanly, so it may take a while: not for an async thread.
     ///

@@ -35,7 +35,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
     let taken = taken.local_addr().unwrap().to_string();
     let own = tempfile::tempdir().unwrap();
     let folder = own.path().to_str().unwrap();
-    let cases: [(&[&str], &[&str]); 9] = [
+    let cases: [(&[&str], &[&str]); 10] = [
         (&["--listen", &taken], &[&taken, "--listen"]),
         (&["--admin-listen", &taken], &[&taken, "--admin-listen"]),
         (&["--listen", "0.0.0.0:0"], &["--tls-cert", "--allow-plain-http"]),
@@ -45,6 +45,7 @@ fn what_is_wrong_is_said_with_what_to_do() {
         (&["--external-url", "states.example"], &["https://"]),
         (&["--instance", ""], &["--instance"]),
         (&["--max-connections", "0"], &["--max-connections"]),
+        (&["--existing-data"], &["data", "no database"]),
     ];
     for (args, expected) in cases {
         let said = refused(args);
