@@ -110,7 +110,7 @@ fn filter() -> Result<EnvFilter, TelemetryError> {
 }
 
 fn logs<S: Subscriber + for<'a> LookupSpan<'a>>(writer: NonBlocking) -> Box<dyn Layer<S> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(writer);
+    let layer = tracing_subscriber::fmt::layer().with_writer(writer);
     if std::io::stderr().is_terminal() {
         layer.with_target(false).boxed()
     } else {

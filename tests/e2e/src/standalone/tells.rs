@@ -1,6 +1,9 @@
 //! What a server tells: what it printed and logged, its metrics, its states, a state's bytes.
 
-use std::process::Command;
+use std::{
+    process::Command,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use serde_json::Value;
 
@@ -13,10 +16,30 @@ impl Standalone {
         self.before.0.clone() + &self.running.as_ref().map(Process::stdout).unwrap_or_default()
     }
 
-    /// The lines that it logged, over all its runs.
+    /// The lines that it logged until now, over all its runs.
     pub fn log(&self) -> Vec<Value> {
+        self.catch_up();
         let text = self.before.1.clone() + &self.running.as_ref().map(Process::stderr).unwrap_or_default();
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Lines are written by a thread of their own, in order: one that is caused now comes after all before it.
+    fn catch_up(&self) {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let quiet = self.env.iter().any(|(name, _)| name == "RUST_LOG");
+        let Some(process) = self.running.as_ref().filter(|_| !quiet) else { return };
+        let mut asked = Vec::new();
+        wait::until("the log is written", || {
+            let path = format!("caught-up/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
+            let agent = ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build().new_agent();
+            if agent.get(self.url(&path)).header("Authorization", "Bearer nobodys").call().is_err() {
+                // It is about to end, or takes no connections in the clear.
+                return Ok(());
+            }
+            asked.push(format!("{path}\""));
+            let said = process.stderr();
+            if asked.iter().any(|line| said.contains(line)) { Ok(()) } else { Err(format!("{asked:?} in {said}")) }
+        });
     }
 
     /// The lines that it logged about a path with this message, such as `state written`.
