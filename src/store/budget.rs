@@ -29,10 +29,15 @@ impl Budget {
 
     /// Waits for `work` no longer than what is left.
     pub(crate) async fn within<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Exhausted> {
+        self.spend(timeout(self.left, work)).await.map_err(|_| Exhausted)
+    }
+
+    /// Waits for `work` that keeps to what is left by itself: several calls at once, each with a clone of this.
+    pub(crate) async fn spend<T>(&mut self, work: impl Future<Output = T>) -> T {
         let start = Instant::now();
-        let done = timeout(self.left, work).await;
+        let done = work.await;
         self.left = self.left.saturating_sub(start.elapsed());
-        done.map_err(|_| Exhausted)
+        done
     }
 
     /// Waits before the next attempt: as long as the store asked, else a growing time, with jitter.

@@ -81,6 +81,11 @@ impl Inner {
         if self.cached().is_none() {
             self.forget();
         }
+        self.is_due()
+    }
+
+    /// Whether something in the head is due for the background.
+    pub(super) fn is_due(&self) -> bool {
         self.known().due.is_some_and(|due| due <= self.kv.now())
     }
 
@@ -100,7 +105,10 @@ impl Inner {
             slot => *slot = Some(base.clone()),
         }
         let settings = self.settings.load();
-        known.due = base.head.due(&settings.retention, settings.release_after);
+        known.due = match base.head.to_move_out(self.shared.options.inline, false).is_empty() {
+            true => base.head.due(&settings.retention, settings.release_after),
+            false => Some(Timestamp::UNIX_EPOCH),
+        };
         drop(known);
         // Asked for anew: of two that got here at once, the later may have the older head.
         self.seen.send_if_modified(|seen| {

@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use tracing::{debug, info, warn};
 
 use super::{
@@ -15,6 +16,9 @@ use super::{
 
 /// What background work may wait for the store.
 const BUDGET: Duration = Duration::from_secs(25);
+/// How many calls of the store are under way at once: the embedded one commits them together, another answers them side by
+/// side.
+const AT_A_TIME: usize = 16;
 /// More parts than any object has: 256 MiB are 410 of them.
 const MOST_PARTS: u32 = 1 << 16;
 
@@ -84,12 +88,18 @@ impl State {
     async fn empty_trash(&self, head: &Head) -> Result<(), StateError> {
         let (inner, began) = (&self.inner, self.inner.shared.clock.boot());
         let (mut gone, mut done) = (Vec::new(), Ok(()));
-        for object in head.due_trash(inner.kv.now()) {
-            done = inner.delete_object(&object, &Budget::new(BUDGET)).await;
+        for objects in head.due_trash(inner.kv.now()).chunks(AT_A_TIME) {
+            let budget = Budget::new(BUDGET);
+            let deleted = join_all(objects.iter().map(|object| inner.delete_object(object, &budget))).await;
+            for (object, deleted) in objects.iter().zip(deleted) {
+                match deleted {
+                    Ok(()) => gone.push(object.clone()),
+                    Err(error) => done = Err(error),
+                }
+            }
             if done.is_err() {
                 break;
             }
-            gone.push(object);
             if inner.shared.clock.boot().saturating_sub(began) > BUDGET {
                 // Other states wait.
                 self.wake();
@@ -192,17 +202,30 @@ impl Inner {
         budget: &mut Budget,
     ) -> Result<Vec<(u64, Sha256Sum, ObjectRef)>, StateError> {
         let mut moved = Vec::new();
-        for version in versions {
-            let Body::Inline(inline) = &version.body else { continue };
-            let Some(bytes) = inline.bytes() else {
-                warn!(path = %self.path, version = version.number, "its inline bytes are no base64: it stays as it is");
-                continue;
-            };
-            let name = object_name(version.number);
-            let parts = self.put_parts(&name, 0, bytes, self.part_size(), budget).await?;
-            moved.push((version.number, version.sha256, ObjectRef { name, parts }));
+        for some in versions.chunks(AT_A_TIME) {
+            let each = budget.clone();
+            let puts = join_all(some.iter().map(|version| self.put_version(version, each.clone())));
+            for put in budget.spend(puts).await {
+                moved.extend(put?);
+            }
         }
         Ok(moved)
+    }
+
+    /// `None` where its bytes cannot be read.
+    async fn put_version(
+        &self,
+        version: &Version,
+        mut budget: Budget,
+    ) -> Result<Option<(u64, Sha256Sum, ObjectRef)>, StateError> {
+        let Body::Inline(inline) = &version.body else { return Ok(None) };
+        let Some(bytes) = inline.bytes() else {
+            warn!(path = %self.path, version = version.number, "its inline bytes are no base64: it stays as it is");
+            return Ok(None);
+        };
+        let name = object_name(version.number);
+        let parts = self.put_parts(&name, 0, bytes, self.part_size(), &mut budget).await?;
+        Ok(Some((version.number, version.sha256, ObjectRef { name, parts })))
     }
 
     /// Moves all but the current version out of a head that has no room for the next change. The caller has the turn.

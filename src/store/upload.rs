@@ -279,7 +279,10 @@ impl Upload {
             let anomalies = &done.anomalies;
             warn!(%path, identity = self.identity, version = done.version, serial, lock, ?anomalies, "strange state written");
         }
-        self.state.wake();
+        // Most writes leave nothing to do.
+        if inner.is_due() {
+            self.state.wake();
+        }
     }
 
     /// Waits for a large upload's turn, then looks whether it makes sense.

@@ -3,6 +3,7 @@
 //! what gets into a message or a log is in `tests/leaks.rs`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod background;
 mod bad_bodies;
 mod bodies;
 mod damage;

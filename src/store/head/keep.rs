@@ -28,6 +28,10 @@ impl Default for InlineLimits {
 pub const TRASH_MOST: usize = 512;
 /// How long an object stays in the trash: as long as the slowest reader of it.
 pub(in crate::store) const TRASH_TIME: Duration = Duration::from_secs(3_600);
+/// So many objects whose hour is over are worth a change of the head, ...
+const TRASH_BATCH: usize = 16;
+/// ... and fewer of them once the oldest has waited this long.
+const TRASH_LATE: Duration = Duration::from_secs(5_400);
 /// How old a part is before the sweep takes it for lost: twice the time an upload may take.
 pub(in crate::store) const SWEEP_AGE: Duration = Duration::from_secs(3_600);
 
@@ -113,11 +117,14 @@ impl Head {
     pub(in crate::store) fn due(&self, keep: &Retention, release_after: Option<Duration>) -> Option<Timestamp> {
         let after = |time: Timestamp, span: Duration| time.checked_add(span).ok();
         let stale = self.lock.as_ref().and_then(|lock| after(lock.last_active(), release_after?));
-        let trash = self.trash.iter().filter_map(|trash| after(trash.since, TRASH_TIME));
+        let mut since: Vec<Timestamp> = self.trash.iter().map(|trash| trash.since).collect();
+        since.sort_unstable();
+        let late = since.first().and_then(|oldest| after(*oldest, TRASH_LATE));
+        let batch = since.get(TRASH_BATCH - 1).and_then(|last| after(*last, TRASH_TIME));
         let too_many = (self.trash.len() > TRASH_MOST).then_some(Timestamp::UNIX_EPOCH);
         let free = self.versions.iter().enumerate().filter(|(_, version)| !self.protected(version.number));
         let aged = free.filter_map(|(at, version)| after(self.ended(at, version)?, keep.max_age?));
-        trash.chain(too_many).chain(aged).chain(stale).min()
+        [late, batch, too_many, stale].into_iter().flatten().chain(aged).min()
     }
 
     /// Drops a version: its write is remembered where a repeat may still come, its object goes to the trash.
@@ -203,17 +210,18 @@ impl Head {
         }
     }
 
-    /// Trash whose time has come.
+    /// Trash whose time has come: several objects at once, for each time is a change of the head.
     pub(in crate::store) fn due_trash(&self, now: Timestamp) -> Vec<ObjectRef> {
         let mut early = self.trash.len().saturating_sub(TRASH_MOST);
-        let past =
-            |since: Timestamp| Duration::try_from(now.duration_since(since)).is_ok_and(|past| past >= TRASH_TIME);
+        let waited = |trash: &Trash| Duration::try_from(now.duration_since(trash.since)).unwrap_or_default();
+        let worth_it = early > 0 || self.trash.iter().any(|trash| waited(trash) >= TRASH_LATE);
         let due = self.trash.iter().filter(|trash| {
             let hurry = early > 0 && !trash.swept;
             early -= usize::from(hurry);
-            hurry || past(trash.since)
+            hurry || waited(trash) >= TRASH_TIME
         });
-        due.map(|trash| trash.object.clone()).collect()
+        let due: Vec<ObjectRef> = due.map(|trash| trash.object.clone()).collect();
+        if worth_it || due.len() >= TRASH_BATCH { due } else { Vec::new() }
     }
 
     /// The trash without what was deleted.

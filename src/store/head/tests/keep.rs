@@ -6,6 +6,8 @@ use super::{
 };
 
 const HOUR: i64 = 3_600;
+/// When an object that is alone in the trash goes.
+const LATE: i64 = 5_400;
 
 fn retain(story: &mut Story, keep: &Retention) -> usize {
     let now = story.now();
@@ -271,19 +273,31 @@ fn an_object_of_two_versions_goes_with_the_last() {
 }
 
 #[test]
-fn trash_waits_an_hour() {
+fn trash_waits_an_hour_and_for_more() {
     let mut story = Story::new();
     story.write(&in_object(write_request(None, 1, "one"), "1-a", 1, 9)).unwrap();
     story.post(None, 2);
     retain(&mut story, &versions(1));
-    assert_eq!(story.head.due_trash(at(HOUR - 1)), []);
+    assert_eq!(story.head.due_trash(at(LATE - 1)), []);
     assert_eq!(story.head.due_trash(at(-HOUR)), [], "nor after the clock went back");
-    let due = story.head.due_trash(at(HOUR));
+    let due = story.head.due_trash(at(LATE));
     assert_eq!(due, [object("1-a", 1)]);
     assert_eq!(story.take(Ok(story.head.emptied(&[]))), Ok(((), false)));
     assert_eq!(story.take(Ok(story.head.emptied(&due))), Ok(((), true)));
     assert_eq!(story.head.trash, []);
     assert_eq!(story.take(Ok(story.head.emptied(&due))), Ok(((), false)));
+
+    // One each minute: sixteen whose hour is over are enough.
+    let mut head = Head::new(owner(1));
+    let minute = |n: usize| Trash { object: object(&format!("{n}-t"), 1), since: at(60 * n as i64), swept: false };
+    head.trash = (0..20).map(minute).collect();
+    assert_eq!(head.due(&all(), None), Some(at(HOUR + 15 * 60)));
+    assert_eq!(head.due_trash(at(HOUR + 15 * 60 - 1)), []);
+    assert_eq!(head.due_trash(at(HOUR + 15 * 60)).len(), 16);
+    head.trash.truncate(15);
+    assert_eq!(head.due(&all(), None), Some(at(LATE)));
+    assert_eq!(head.due_trash(at(LATE - 1)), []);
+    assert_eq!(head.due_trash(at(LATE)).len(), 15);
 }
 
 #[test]
@@ -308,8 +322,8 @@ fn the_background_is_told_when_something_comes_due() {
     story.post(None, 2);
     story.now = 7;
     retain(&mut story, &versions(1));
-    assert_eq!(story.head.due(&all(), None), Some(at(7 + HOUR)), "the trash");
-    assert_eq!(story.head.due_trash(at(7 + HOUR)).len(), 1);
+    assert_eq!(story.head.due(&all(), None), Some(at(7 + LATE)), "the trash");
+    assert_eq!(story.head.due_trash(at(7 + LATE)).len(), 1);
     // The version before the apply is kept however old it is.
     let mut story = Story::new();
     story.post(None, 1);
