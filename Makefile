@@ -32,6 +32,9 @@ e2e: tools ## the tests with real programs; what is not there is SKIPPED in the 
 bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads large")
 	cargo bench --locked --bench store -- $(BENCH)
 
+bench-http: ## figures of the server, as tables (15 minutes; what: BENCH="cycle large many tracing")
+	cargo bench --locked --bench http -- $(BENCH)
+
 crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
@@ -54,4 +57,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e bench crds soak mutants fuzz
+.PHONY: help build fmt lint test tools e2e bench bench-http crds soak mutants fuzz

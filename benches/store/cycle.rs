@@ -11,10 +11,13 @@ use tofustate::store::{EmbeddedKv, Kv, State, WriteCall};
 use tokio::sync::watch;
 
 use crate::{
-    budget, engine, lock_info,
-    recorder::{Call, Paced, Replay},
+    budget, engine,
+    lock_info::lock_info,
+    micros,
+    paced::{Call, Paced},
+    replay::Replay,
     runtime, state, states,
-    table::{micros, print, show, spread},
+    table::{print, show, spread},
 };
 
 const SIZE: usize = 20_000;

@@ -7,10 +7,10 @@ use tofustate::store::{EmbeddedKv, Head};
 use crate::{
     budget,
     cycle::cycle,
-    engine,
-    recorder::Paced,
+    engine, micros,
+    paced::Paced,
     runtime, state, states,
-    table::{micros, print, show, spread},
+    table::{print, show, spread},
 };
 
 const SIZE: usize = 20_000;

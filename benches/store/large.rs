@@ -17,7 +17,9 @@ use tempfile::TempDir;
 use tofustate::store::{Checker, EmbeddedKv, Sha256Sum, WriteCall};
 
 use crate::{
-    budget, engine, runtime, state, states,
+    budget, engine,
+    process::{peak, processor, processor_of_children},
+    runtime, state, states,
     table::{print, show, spread},
 };
 
@@ -144,23 +146,7 @@ pub(crate) fn as_child(arguments: &[String]) {
         (seconds, version.stored, sum)
     });
     let (seconds, stored, sum) = runtime.block_on(work).unwrap();
-    println!("{seconds} {} {} {stored} {sum}", processor(14), peak());
-}
-
-/// The most memory that this process ever had, in MiB.
-fn peak() -> f64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap() / 1024.0
-}
-
-/// Seconds of the processor that this process (`field` 14) or its children that ended (16) took: `man proc_pid_stat`.
-fn processor(field: usize) -> f64 {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    // The second field is the name, in brackets.
-    let (_, rest) = stat.rsplit_once(')').unwrap();
-    let ticks = rest.split_whitespace().skip(field - 3).take(2).map(|ticks| ticks.parse::<f64>().unwrap());
-    ticks.sum::<f64>() / 100.0
+    println!("{seconds} {} {} {stored} {sum}", processor("self"), peak("self"));
 }
 
 /// What the engine is held against.
@@ -215,7 +201,7 @@ fn zstd(command: &mut Command) {
 }
 
 fn timed(work: impl FnOnce()) -> Run {
-    let used = || processor(14) + processor(16);
+    let used = || processor("self") + processor_of_children("self");
     let (begin, before) = (Instant::now(), used());
     work();
     Run { seconds: begin.elapsed().as_secs_f64(), processor: used() - before, ..Run::default() }

@@ -6,9 +6,16 @@
 mod cycle;
 mod heads;
 mod large;
-mod recorder;
+#[path = "../common/lock_info.rs"]
+mod lock_info;
+#[path = "../common/paced.rs"]
+mod paced;
+#[path = "../common/process.rs"]
+mod process;
+mod replay;
 #[path = "../../tests/common/states.rs"]
 mod states;
+#[path = "../common/table.rs"]
 mod table;
 
 use std::{env, sync::Arc, time::Duration};
@@ -71,11 +78,6 @@ fn budget() -> Budget {
     Budget::new(Duration::from_secs(25))
 }
 
-/// What OpenTofu sends with LOCK and UNLOCK; each `number` has an id of its own.
-fn lock_info(number: u64) -> (String, String) {
-    let id = format!("6f1e8c1a-0000-4d7e-9b1a-{number:012x}");
-    let info = format!(
-        r#"{{"ID":"{id}","Operation":"OperationTypeApply","Info":"","Who":"runner@ci-7f9c6d5b8-x2x4q","Version":"1.12.6","Created":"2026-11-21T08:42:11.052417Z","Path":""}}"#
-    );
-    (id, info)
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
 }

@@ -1,7 +1,5 @@
 //! How figures are gathered and shown.
 
-use std::time::Duration;
-
 /// Minimum, median and maximum.
 pub(crate) fn spread(mut figures: Vec<f64>) -> [f64; 3] {
     figures.sort_by(f64::total_cmp);
@@ -11,10 +9,6 @@ pub(crate) fn spread(mut figures: Vec<f64>) -> [f64; 3] {
 /// As text, `digits` after the point.
 pub(crate) fn show([min, median, max]: [f64; 3], digits: usize) -> String {
     format!("{median:.digits$} ({min:.digits$}-{max:.digits$})")
-}
-
-pub(crate) fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
 }
 
 /// Prints a table; the first row is its head, the first column is flush left.

@@ -1,11 +1,9 @@
-//! Sets the pace of a benchmark, writes down the calls that an engine makes of its store, and makes them again without the engine.
+//! Sets the pace of a benchmark, and writes down the calls that an engine makes of its store.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicI32, Ordering},
-    },
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicI32, Ordering},
 };
 
 use async_trait::async_trait;
@@ -83,31 +81,5 @@ impl Kv for Paced {
 
     fn generation(&self) -> u64 {
         self.kv.generation()
-    }
-}
-
-/// Makes recorded calls, with the revisions that this store gives.
-pub(crate) struct Replay {
-    kv: Arc<dyn Kv>,
-    revisions: HashMap<String, Revision>,
-}
-
-impl Replay {
-    pub(crate) fn new(kv: Arc<dyn Kv>) -> Self {
-        Self { kv, revisions: HashMap::new() }
-    }
-
-    pub(crate) async fn run(&mut self, calls: &[Call]) {
-        for call in calls {
-            match call {
-                Call::Get(key) => drop(self.kv.get(key).await.unwrap()),
-                Call::Put(key, value) => {
-                    let expect = self.revisions.get(key).map_or(Expect::Absent, |at| Expect::At(*at));
-                    let revision = self.kv.put(key, value, expect).await.unwrap();
-                    self.revisions.insert(key.clone(), revision);
-                }
-                Call::Delete(key) => self.kv.delete_part(key).await.unwrap(),
-            }
-        }
     }
 }
