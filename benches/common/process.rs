@@ -58,3 +58,10 @@ pub(crate) fn listener(port: u16) -> Option<u32> {
         files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|to| to.as_os_str() == inode.as_str()))
     })
 }
+
+/// As [`processor`], to the nanosecond, but without threads that have ended: for short times of processes that keep theirs.
+pub(crate) fn processor_of_threads(pid: impl Display) -> f64 {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten();
+    let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("schedstat")).ok());
+    texts.filter_map(|text| text.split_whitespace().next()?.parse::<f64>().ok()).sum::<f64>() / 1e9
+}

@@ -21,6 +21,8 @@ use crate::{TOKEN, bare, paced::Paced, sink};
 pub(crate) const STATES: usize = 16;
 
 pub(crate) fn run(arguments: &[String]) {
+    // As `tofustate` itself does; it may have one already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("{}", listener.local_addr().unwrap());

@@ -6,7 +6,7 @@ use std::env;
 use crate::{
     child::STATES,
     client::Target,
-    load::{self, Bodies, Figures, Load},
+    load::{Bodies, Clients, Figures, Load},
     process,
     server::Server,
     table::{print, show, spread},
@@ -78,12 +78,13 @@ impl Kind {
             Self::Echo if load.clients > load.states => return Err("has no locks".to_owned()),
             Self::Echo => Server::child(&["echo"], &[]),
             Self::Peer(_, target) => {
-                return load::run(&load, bodies, target, process::listener(target.address.port()));
+                let pid = process::listener(target.address.port());
+                return Clients::new(&load, bodies, target, pid)?.go(load.cycles);
             }
         };
-        let figures = load::run(&load, bodies, &Target::ours(server.address), Some(server.pid()));
+        let figures = Clients::new(&load, bodies, &Target::ours(server.address), Some(server.pid()))?.go(load.cycles)?;
         server.stop();
-        figures
+        Ok(figures)
     }
 }
 

@@ -56,7 +56,7 @@ impl Bodies {
     }
 }
 
-/// What one run showed.
+/// What a number of cycles showed.
 pub(crate) struct Figures {
     /// Cycles a second.
     pub(crate) rate: f64,
@@ -68,28 +68,49 @@ pub(crate) struct Figures {
     pub(crate) refused: f64,
 }
 
-/// Runs the cycles.
-///
-/// # Errors
-/// What a server answered otherwise than it should, in words.
-pub(crate) fn run(load: &Load, bodies: &Bodies, target: &Target, pid: Option<u32>) -> Result<Figures, String> {
-    let open = |_| Connection::open(target).map_err(|error| format!("no connection: {error}"));
-    let mut connections = (0..load.clients).map(open).collect::<Result<Vec<_>, String>>()?;
-    let states: Vec<_> = (0..load.states).map(|number| Work::new(target.path(number), &bodies.0[number])).collect();
-    phase(&mut connections, &states, load.warm_up)?;
-    let before = pid.map_or(f64::NAN, process::processor);
-    let begin = Instant::now();
-    let (mut taken, refused) = phase(&mut connections, &states, load.warm_up + load.cycles)?;
-    let seconds = begin.elapsed().as_secs_f64();
-    let used = pid.map_or(f64::NAN, process::processor) - before;
-    let cycles = (load.states * load.cycles) as f64;
-    taken.sort_unstable();
-    Ok(Figures {
-        rate: cycles / seconds,
-        wall: taken[taken.len() / 2].as_secs_f64() * 1e3,
-        processor: used * 1e3 / cycles,
-        refused: refused as f64 / cycles,
-    })
+/// Clients of one server, connected and warm.
+pub(crate) struct Clients<'a> {
+    connections: Vec<Connection>,
+    states: Vec<Work<'a>>,
+    pid: Option<u32>,
+    /// Cycles of each state so far.
+    done: usize,
+}
+
+impl<'a> Clients<'a> {
+    /// Connects, and runs the cycles that do not count.
+    ///
+    /// # Errors
+    /// What a server answered otherwise than it should, in words.
+    pub(crate) fn new(load: &Load, bodies: &'a Bodies, target: &Target, pid: Option<u32>) -> Result<Self, String> {
+        let open = |_| Connection::open(target).map_err(|error| format!("no connection: {error}"));
+        let connections = (0..load.clients).map(open).collect::<Result<Vec<_>, String>>()?;
+        let states = (0..load.states).map(|number| Work::new(target.path(number), &bodies.0[number])).collect();
+        let mut clients = Self { connections, states, pid, done: 0 };
+        clients.go(load.warm_up)?;
+        Ok(clients)
+    }
+
+    /// So many cycles more on each state.
+    ///
+    /// # Errors
+    /// As [`Clients::new`].
+    pub(crate) fn go(&mut self, cycles: usize) -> Result<Figures, String> {
+        self.done += cycles;
+        let before = self.pid.map_or(f64::NAN, process::processor);
+        let begin = Instant::now();
+        let (mut taken, refused) = phase(&mut self.connections, &self.states, self.done)?;
+        let seconds = begin.elapsed().as_secs_f64();
+        let used = self.pid.map_or(f64::NAN, process::processor) - before;
+        let cycles = (self.states.len() * cycles) as f64;
+        taken.sort_unstable();
+        Ok(Figures {
+            rate: cycles / seconds,
+            wall: taken[taken.len() / 2].as_secs_f64() * 1e3,
+            processor: used * 1e3 / cycles,
+            refused: refused as f64 / cycles,
+        })
+    }
 }
 
 /// One state, and how far its clients are.

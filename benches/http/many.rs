@@ -21,7 +21,9 @@ const STATES: usize = 10_000;
 /// States in one folder.
 const FOLDER: usize = 100;
 const ROUNDS: usize = 3;
-/// How long it is watched.
+/// How long it has to come to rest.
+const REST: Duration = Duration::from_secs(2);
+/// How long it is watched then.
 const IDLE: Duration = Duration::from_secs(10);
 
 /// How the manifests stand in the folder.
@@ -81,7 +83,7 @@ fn start(manifests: &Path, data: &Path, states: usize) -> Start {
     let server = Server::standalone_on(manifests, data);
     server.wait_until_ready();
     let (ready, processor, peak) = (begin.elapsed().as_secs_f64(), server.processor(), process::peak(server.pid()));
-    thread::sleep(IDLE);
+    thread::sleep(REST);
     let (begin, before) = (Instant::now(), server.processor());
     thread::sleep(IDLE);
     let idle = (server.processor() - before) / begin.elapsed().as_secs_f64() * 100.0;

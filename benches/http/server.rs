@@ -85,7 +85,7 @@ impl Server {
         let begin = Instant::now();
         while !get(self.admin.unwrap(), "/readyz").is_ok_and(|(status, _)| status == 200) {
             assert!(begin.elapsed() < Duration::from_secs(600), "it does not get ready");
-            thread::sleep(Duration::from_millis(2));
+            thread::sleep(Duration::from_millis(10));
         }
     }
 

@@ -14,7 +14,7 @@ use axum::{
     extract::{ConnectInfo, Request, State},
     http::{HeaderValue, Response, StatusCode, Version, header, request::Parts},
 };
-use tracing::{Instrument as _, Span, debug, field::Empty, info_span};
+use tracing::{Instrument as _, Span, debug, field::Empty, info_span, record_all};
 
 use super::{
     auth::{Caller, authenticate},
@@ -147,7 +147,7 @@ async fn answer(app: &App, path: &StatePath, verb: Verb, parts: &Parts, incoming
     let done = dispatch(app, &caller, verb, parts, incoming).instrument(span.clone()).await;
     let reply = done.unwrap_or_else(|refused| refused);
     let status = reply.response.status();
-    span.record("outcome", reply.outcome).record("http.response.status_code", status.as_u16());
+    record_all!(span, outcome = reply.outcome, http.response.status_code = status.as_u16());
     if status.is_server_error() {
         span.record("otel.status_code", "ERROR");
     }

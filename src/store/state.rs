@@ -335,7 +335,8 @@ impl State {
     ) -> Result<T, StateError> {
         use tracing::Instrument as _;
         let began = self.inner.shared.clock.boot();
-        let span = tracing::info_span!("state", operation, path = %self.inner.path);
+        // Each request does one thing with a state and has a span of its own: this one is for those who look closer.
+        let span = tracing::debug_span!("state", operation, path = %self.inner.path);
         let done = work.instrument(span).await;
         let outcome = done.as_ref().map_or_else(StateError::kind, |_| "ok");
         self.inner.shared.metrics.operation(operation, outcome, self.inner.shared.clock.boot().saturating_sub(began));

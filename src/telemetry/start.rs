@@ -75,6 +75,8 @@ pub fn start() -> Result<Telemetry, TelemetryError> {
     let spans = provider.as_ref().map(|provider| {
         let layer = tracing_opentelemetry::layer().with_tracer(provider.tracer("tofustate"));
         let layer = layer.with_location(false).with_threads(false).with_target(false).with_tracked_inactivity(false);
+        // Nothing asks OpenTelemetry which span is current; to tell it each time that one goes on is a fifth of a span's cost.
+        let layer = layer.with_context_activation(false);
         layer.with_filter(DynFilterFn::new(exported).with_callsite_filter(ours).with_max_level_hint(DEEPEST))
     });
     // What a line is about stands in its own fields.
@@ -89,18 +91,23 @@ pub fn start() -> Result<Telemetry, TelemetryError> {
     Ok(Telemetry { provider, _log: log })
 }
 
-/// The deepest level of spans that are exported, and of events in them.
+/// The deepest level of spans that are exported.
 const DEEPEST: LevelFilter = LevelFilter::INFO;
+
+/// Of what is logged in a span only what is wrong goes with it: all of it cost as much as the span itself.
+fn wanted(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() <= if metadata.is_span() { DEEPEST } else { LevelFilter::WARN }
+}
 
 /// Spans are our own only: those of the libraries tell of each frame, also of each that carries spans away.
 fn ours(metadata: &Metadata<'_>) -> Interest {
     let ours = metadata.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-    if ours && *metadata.level() <= DEEPEST { Interest::sometimes() } else { Interest::never() }
+    if ours && wanted(metadata) { Interest::sometimes() } else { Interest::never() }
 }
 
 /// Requests, and what is done in them; not what is done in the background.
 fn exported<S: Subscriber + for<'a> LookupSpan<'a>>(metadata: &Metadata<'_>, context: &Context<'_, S>) -> bool {
-    *metadata.level() <= DEEPEST && (metadata.name() == super::REQUEST || context.lookup_current().is_some())
+    wanted(metadata) && (metadata.name() == super::REQUEST || context.lookup_current().is_some())
 }
 
 fn filter() -> Result<EnvFilter, TelemetryError> {

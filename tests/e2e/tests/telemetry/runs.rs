@@ -63,19 +63,9 @@ fn a_run_is_one_trace(client: &Client) {
             assert_eq!(span.resource["service.name"], "tofustate");
             assert_eq!(format!("tofustate {}\n", span.resource["service.version"]), version);
         }
-        // Each did one thing; and there is nothing else.
+        // There is nothing else.
         let spans = collector.spans();
-        assert_eq!(spans.len(), 2 * answered, "{spans:#?}");
-        for inner in spans.iter().filter(|span| span.name == "state") {
-            let request = requests.iter().find(|span| span.id == inner.parent).unwrap();
-            let operation = match request.name.as_str() {
-                "LOCK" => "lock",
-                "GET" => "read",
-                "POST" => "write",
-                _ => "unlock",
-            };
-            assert_eq!((inner.attribute("operation"), &inner.trace), (operation, &request.trace));
-        }
+        assert_eq!(spans.len(), answered, "{spans:#?}");
         let all = collector.received() + &collector.said();
         for secret in ["hush", &writer(PATH), "Authorization", "Basic", "Bearer"] {
             assert!(!all.contains(secret), "{secret} in {all}");
