@@ -44,14 +44,12 @@ fn measure(on_disk: bool, clients: usize) {
     let mut all =
         servers.each_ref().map(|server| Clients::new(&load, &bodies, &Target::ours(server.address), None).unwrap());
     let mut rounds: [[Vec<Turn>; ROUNDS]; 3] = Default::default();
-    for round in 0..ROUNDS {
-        for turn in 0..TURNS {
-            for way in (0..WAYS.len()).map(|place| (turn + place) % WAYS.len()) {
-                let before = processor_of_threads(servers[way].pid());
-                let figures = all[way].go(TURN / load.states).unwrap();
-                let used = processor_of_threads(servers[way].pid()) - before;
-                rounds[way][round].push([1e3 / figures.rate, used * 1e3 / TURN as f64]);
-            }
+    for turn in 0..ROUNDS * TURNS {
+        for way in (0..WAYS.len()).map(|place| (turn + place) % WAYS.len()) {
+            let before = processor_of_threads(servers[way].pid());
+            let figures = all[way].go(TURN / load.states).unwrap();
+            let used = processor_of_threads(servers[way].pid()) - before;
+            rounds[way][turn / TURNS].push([1e3 / figures.rate, used * 1e3 / TURN as f64]);
         }
     }
     drop(all);
