@@ -235,7 +235,9 @@ impl Inner {
                     waited.map_err(|_| StateError::Busy { doing })?;
                 }
                 Err(Swap::Store(error)) => {
-                    maybe.push(base.head);
+                    if error.ambiguous() {
+                        maybe.push(base.head);
+                    }
                     self.retry(doing, budget, error).await?;
                 }
             }
@@ -309,20 +311,25 @@ impl Inner {
         answer
     }
 
-    /// Waits before another attempt, where one makes sense.
+    /// Waits before another attempt, where one makes sense: also after a refusal, since another token may be on its way.
     pub(super) async fn retry(
         &self,
         doing: &'static str,
         budget: &mut Budget,
         error: KvError,
     ) -> Result<(), StateError> {
-        let (asked, message) = match error {
-            KvError::Unavailable { retry_after, message } => (retry_after, message),
-            KvError::Other(message) => (None, message),
-            error => return Err(StateError::Store { doing, error }),
+        let asked = match &error {
+            KvError::Unavailable { retry_after, .. } => *retry_after,
+            KvError::Other(_) | KvError::Denied(_) => None,
+            _ => return Err(StateError::Store { doing, error }),
         };
         let waited = budget.pause(asked).await;
-        waited.map_err(|_| StateError::Unavailable { doing, message, retry_after: asked })
+        waited.map_err(|_| match error {
+            KvError::Unavailable { message, .. } | KvError::Other(message) => {
+                StateError::Unavailable { doing, message, retry_after: asked }
+            }
+            error => StateError::Store { doing, error },
+        })
     }
 
     /// Waits before another attempt of a [`replace`](Self::replace) that failed, where one makes sense.

@@ -224,7 +224,8 @@ impl Inner {
             return Ok(None);
         };
         let name = object_name(version.number);
-        let parts = self.put_parts(&name, 0, bytes, self.part_size(), &mut budget).await?;
+        let mut parts = 0;
+        self.put_parts(&name, &mut parts, bytes, &mut budget).await?;
         Ok(Some((version.number, version.sha256, ObjectRef { name, parts })))
     }
 

@@ -211,7 +211,7 @@ async fn change(
             Err(_) => return Err(ClaimError::Store { doing, message: "no answer in time".to_owned() }),
         };
         // After a lost answer the next look finds the entry as it should be.
-        let again = matches!(error, KvError::CasMismatch) || error.ambiguous();
+        let again = matches!(error, KvError::CasMismatch | KvError::Denied(_)) || error.ambiguous();
         if !again || budget.pause(None).await.is_err() {
             return Err(ClaimError::Store { doing, message: error.to_string() });
         }

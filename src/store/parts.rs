@@ -1,10 +1,9 @@
 //! The parts of an object in the store: put, read with every check, deleted.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use super::{
-    Budget, Expect, KvError, Part, PartLabel, Sha256Sum, StateError, Value, engine::Inner, head::ObjectRef,
-    intake::split, keys,
+    Budget, Expect, KvError, Part, PartLabel, Sha256Sum, StateError, Value, engine::Inner, head::ObjectRef, keys,
 };
 
 /// Why a part could not be had.
@@ -19,13 +18,7 @@ pub(super) enum PartError {
 
 impl Inner {
     /// Stores one part. The object's name is random: where it is there already, an earlier attempt of ours put it.
-    pub(super) async fn put_part(
-        &self,
-        object: &str,
-        index: u32,
-        bytes: Bytes,
-        budget: &mut Budget,
-    ) -> Result<(), StateError> {
+    async fn put_part(&self, object: &str, index: u32, bytes: Bytes, budget: &mut Budget) -> Result<(), StateError> {
         let label = PartLabel {
             sha256: Sha256Sum::of(&bytes).to_string(),
             path: self.path.as_str().to_owned(),
@@ -41,28 +34,33 @@ impl Inner {
         }
     }
 
-    /// The size of the parts of one object: what the store says may change, and is asked once.
+    /// The size of a part. May become smaller at any time: a store finds out what it takes.
     pub(super) fn part_size(&self) -> usize {
         self.kv.part_bytes().max(1)
     }
 
-    /// Stores all that is left of an object whose first `done` parts are stored, in parts of `size` bytes. Answers how
-    /// many there are then.
+    /// Stores bytes as the next parts of an object that has `parts` of them. Each is counted before it is stored: one that
+    /// fails or is dropped may be stored all the same, and has to be cleaned up.
     pub(super) async fn put_parts(
         &self,
         object: &str,
-        done: u32,
-        mut bytes: Vec<u8>,
-        size: usize,
+        parts: &mut u32,
+        bytes: impl Into<Bytes>,
         budget: &mut Budget,
-    ) -> Result<u32, StateError> {
-        let mut parts = done;
+    ) -> Result<(), StateError> {
+        let mut bytes = bytes.into();
         while !bytes.is_empty() {
-            let part = split(&mut bytes, size);
-            self.put_part(object, parts, part, budget).await?;
-            parts += 1;
+            let size = self.part_size().min(bytes.len());
+            let index = *parts;
+            *parts += 1;
+            match self.put_part(object, index, bytes.slice(..size), budget).await {
+                Ok(()) => bytes.advance(size),
+                // Nothing was written, and the store knows better by now what it takes.
+                Err(StateError::Store { error: KvError::TooLarge(_), .. }) if self.part_size() < size => *parts = index,
+                Err(error) => return Err(error),
+            }
         }
-        Ok(parts)
+        Ok(())
     }
 
     /// Reads one part and checks that it is the one that is meant, whole.

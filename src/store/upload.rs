@@ -43,7 +43,8 @@ pub struct Upload {
     object: String,
     /// How many parts may be stored.
     parts: u32,
-    part_size: usize,
+    /// Bytes in them.
+    stored: u64,
     /// The generation of the store that has the first part.
     generation: u64,
     /// Why this cannot become a version any more. Set while a push is under way: one that is dropped leaves bytes out.
@@ -103,7 +104,7 @@ impl State {
             intake: Some(Intake::new(limit)),
             object: object_name(expected),
             parts: 0,
-            part_size: self.inner.part_size(),
+            stored: 0,
             generation: self.inner.kv.generation(),
             failed: None,
             refused: None,
@@ -144,15 +145,14 @@ impl Upload {
         }
         let Some(intake) = &mut self.intake else { return Ok(()) };
         intake.push(bytes)?;
-        while let Some(part) = self.intake.as_mut().and_then(|intake| intake.take(self.part_size)) {
+        let inner = self.state.inner.clone();
+        while let Some(bytes) = self.intake.as_mut().and_then(|intake| intake.take(inner.part_size())) {
             self.still_wanted(budget).await?;
             if self.refused.is_some() {
                 break;
             }
-            // Counted at once: one that fails or is dropped may be stored all the same, and has to be cleaned up.
-            let index = self.parts;
-            self.parts += 1;
-            self.state.inner.put_part(&self.object, index, part, budget).await?;
+            self.stored += bytes.len() as u64;
+            inner.put_parts(&self.object, &mut self.parts, bytes, budget).await?;
         }
         Ok(())
     }
@@ -184,7 +184,8 @@ impl Upload {
         let body = self.store(&taken, late, budget).await?;
         let done = self.swap(&taken, body, budget).await?;
         if late {
-            self.state.inner.put_parts(&self.object, self.parts, rest, self.part_size, budget).await?;
+            let state = self.state.clone();
+            state.inner.put_parts(&self.object, &mut self.parts, rest, budget).await?;
         }
         self.report(&taken, &done);
         Ok(done)
@@ -199,9 +200,8 @@ impl Upload {
         if self.refused.is_some() {
             return Ok(None);
         }
-        let (inner, size) = (self.state.inner.clone(), self.part_size);
-        let part = size as u64;
-        let stored = u64::from(self.parts) * part + taken.rest.len() as u64;
+        let inner = self.state.inner.clone();
+        let stored = self.stored + taken.rest.len() as u64;
         if self.parts == 0 && stored <= self.inline_most() {
             let inline = Inline::new(&taken.rest).map_err(|error| StateError::Internal {
                 doing: "putting the state into its head",
@@ -209,14 +209,13 @@ impl Upload {
             })?;
             return Ok(Some(NewBody { body: Body::Inline(inline), stored }));
         }
-        let parts = if late {
-            self.parts + u32::try_from(stored.div_ceil(part)).unwrap_or(u32::MAX)
+        let mut parts = self.parts;
+        if late {
+            parts += u32::try_from(taken.rest.len().div_ceil(inner.part_size())).unwrap_or(u32::MAX);
         } else {
-            let before = self.parts;
-            // Count as stored at once: an attempt that fails half-way has to be cleaned up too.
-            self.parts += u32::try_from(taken.rest.len().div_ceil(size)).unwrap_or(0);
-            inner.put_parts(&self.object, before, taken.rest.clone(), size, budget).await?
-        };
+            inner.put_parts(&self.object, &mut self.parts, taken.rest.clone(), budget).await?;
+            parts = self.parts;
+        }
         let object = ObjectRef { name: self.object.clone(), parts };
         // A store that was set back under the upload may have lost parts, and its head may be the one of now.
         if inner.kv.generation() != self.generation && !inner.has_object(&object, budget).await? {

@@ -14,5 +14,6 @@ mod heads;
 mod life;
 mod meanwhile;
 mod owners;
+mod refusals;
 mod uploads;
 mod world;

@@ -34,8 +34,21 @@ pub struct Stored {
     pub created: Timestamp,
 }
 
+/// A real store beside the model's entries, asked the same at the same time: what it answers has to be what the model
+/// expects. It blocks: the model's clock stands still meanwhile.
+pub trait Real: Send + Sync {
+    fn get(&self, key: &str) -> Result<Option<Entry>, KvError>;
+    fn put(&self, key: &str, value: &Value, expect: Expect) -> Result<Revision, KvError>;
+    fn delete_part(&self, key: &str) -> Result<(), KvError>;
+    /// The keys of all parts under a prefix.
+    fn list_parts(&self, prefix: &str) -> Result<Vec<String>, KvError>;
+    /// From now on these are its entries, with these revisions.
+    fn restore(&self, entries: &BTreeMap<String, Stored>);
+}
+
 pub struct World {
     pub inner: Mutex<Inner>,
+    real: Option<Arc<dyn Real>>,
     rng: Mutex<StdRng>,
     start: Instant,
     /// Faults in a thousand calls.
@@ -50,8 +63,12 @@ pub struct Inner {
 }
 
 impl World {
-    pub fn new(seed: u64) -> Arc<Self> {
+    pub fn new(seed: u64, real: Option<Arc<dyn Real>>) -> Arc<Self> {
+        if let Some(real) = &real {
+            real.restore(&BTreeMap::new());
+        }
         Arc::new(Self {
+            real,
             inner: Mutex::new(Inner {
                 entries: BTreeMap::new(),
                 oracle: Oracle::default(),
@@ -110,6 +127,9 @@ impl World {
     pub fn restore(&self, entries: BTreeMap<String, Stored>) {
         let mut inner = self.inner.lock().unwrap();
         inner.entries = entries;
+        if let Some(real) = &self.real {
+            real.restore(&inner.entries);
+        }
         let restored = inner.entries.get(PATH).map(|stored| parse(&stored.value));
         inner.oracle.restored(restored);
     }
@@ -132,11 +152,22 @@ impl World {
             Expect::Absent => None,
             Expect::At(Revision(revision)) => Some(revision),
         };
+        // As OpenBao numbers them: a key that was deleted begins at 1 again.
+        let revision = found.unwrap_or(0) + 1;
+        if let Some(real) = &self.real {
+            let answer = real.put(key, value, expect);
+            let same = match &answer {
+                Ok(Revision(given)) => found == wanted && *given == revision,
+                Err(KvError::CasMismatch) => found != wanted,
+                Err(_) => false,
+            };
+            if !same {
+                inner.oracle.violation(format!("put {key} {expect:?} at {found:?}: the real store said {answer:?}"));
+            }
+        }
         if found != wanted {
             return Err(KvError::CasMismatch);
         }
-        // As OpenBao numbers them: a key that was deleted begins at 1 again.
-        let revision = found.unwrap_or(0) + 1;
         if key == PATH {
             let before = inner.entries.get(key).map(|stored| parse(&stored.value));
             inner.oracle.head_lands(before, parse(value), claim, now, &inner.entries);
@@ -156,7 +187,39 @@ impl World {
         if inner.entries.remove(key).is_some() {
             inner.oracle.part_deleted(key, now);
         }
+        if let Some(Err(error)) = self.real.as_ref().map(|real| real.delete_part(key)) {
+            inner.oracle.violation(format!("delete {key}: the real store said {error}"));
+        }
         Ok(())
+    }
+
+    fn get(&self, key: &str) -> Option<Entry> {
+        let mut inner = self.inner.lock().unwrap();
+        let found = inner.entries.get(key);
+        let found = found.map(|stored| Entry { value: stored.value.clone(), revision: Revision(stored.revision) });
+        if let Some(real) = &self.real {
+            let answer = real.get(key);
+            if answer.as_ref().ok() != Some(&found) {
+                inner.oracle.violation(format!("get {key} of {found:?}: the real store said {answer:?}"));
+            }
+        }
+        found
+    }
+
+    fn list(&self, prefix: &str) -> Vec<Listed> {
+        let mut inner = self.inner.lock().unwrap();
+        let under = inner.entries.iter().filter(|(key, _)| key.starts_with(prefix));
+        let listed: Vec<_> = under.map(|(key, stored)| Listed { key: key.clone(), created: stored.created }).collect();
+        if let Some(real) = &self.real {
+            let answer = real.list_parts(prefix).map(|mut keys| {
+                keys.sort();
+                keys
+            });
+            if answer.as_ref().ok() != Some(&listed.iter().map(|listed| listed.key.clone()).collect()) {
+                inner.oracle.violation(format!("list {prefix} of {listed:?}: the real store said {answer:?}"));
+            }
+        }
+        listed
     }
 }
 
@@ -292,12 +355,7 @@ impl SimKv {
 impl Kv for SimKv {
     async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
         let wanted = key.to_owned();
-        self.play(key, false, move |world| {
-            let inner = world.inner.lock().unwrap();
-            let found = inner.entries.get(&wanted);
-            Ok(found.map(|stored| Entry { value: stored.value.clone(), revision: Revision(stored.revision) }))
-        })
-        .await
+        self.play(key, false, move |world| Ok(world.get(&wanted))).await
     }
 
     async fn put(&self, key: &str, value: &Value, expect: Expect) -> Result<Revision, KvError> {
@@ -312,12 +370,7 @@ impl Kv for SimKv {
 
     async fn list_parts(&self, prefix: &str) -> Result<Vec<Listed>, KvError> {
         let wanted = prefix.to_owned();
-        self.play(prefix, false, move |world| {
-            let inner = world.inner.lock().unwrap();
-            let under = inner.entries.iter().filter(|(key, _)| key.starts_with(&wanted));
-            Ok(under.map(|(key, stored)| Listed { key: key.clone(), created: stored.created }).collect())
-        })
-        .await
+        self.play(prefix, false, move |world| Ok(world.list(&wanted))).await
     }
 
     fn now(&self) -> Timestamp {
