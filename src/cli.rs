@@ -1,7 +1,9 @@
 //! The command line: what the subcommands are and what each starts. No work of its own.
 
+mod bootstrap;
 mod files;
 mod listen;
+mod prompt;
 mod show;
 mod standalone;
 mod states;
@@ -34,6 +36,8 @@ enum Command {
     Crd,
     /// Serve states without a cluster: a folder of manifests is the registry, an embedded database the store.
     Standalone(Box<standalone::StandaloneArgs>),
+    /// Set up OpenBao as the store, once, with an admin's token.
+    Bootstrap(Box<bootstrap::BootstrapArgs>),
     /// List the states of a running server: who holds which lock.
     States(states::StatesArgs),
 }
@@ -50,6 +54,8 @@ enum CliError {
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Standalone(#[from] standalone::StandaloneError),
+    #[error(transparent)]
+    Bootstrap(#[from] bootstrap::BootstrapError),
     #[error(transparent)]
     States(#[from] states::StatesError),
 }
@@ -104,6 +110,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Ex
 fn start(command: Command, out: &mut impl Write) -> Result<(), CliError> {
     match command {
         Command::Crd => out.write_all(crate::crd::yaml()?.as_bytes())?,
+        Command::Bootstrap(args) => block_on(bootstrap::run(*args, out))??,
         Command::States(args) => block_on(states::run(args, out))??,
         Command::Standalone(args) => block_on(async {
             let telemetry = telemetry::start()?;

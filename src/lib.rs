@@ -57,6 +57,8 @@
 pub mod cli;
 pub mod crd;
 pub mod http;
+pub mod openbao;
+pub mod private;
 pub mod registry;
 pub mod store;
 pub mod telemetry;

@@ -35,8 +35,13 @@ const LAYERS: &[Layer] = &[
     Layer { name: "crd", knows: &[], packages: &["kube", "k8s_openapi"] },
     Layer { name: "telemetry", knows: &[], packages: &["reqwest"] },
     Layer { name: "store", knows: &["crd", "telemetry"], packages: &["redb"] },
-    Layer { name: "registry", knows: &["crd", "store", "telemetry"], packages: &[] },
-    Layer { name: "openbao", knows: &["crd", "store", "telemetry"], packages: &["vaultrs", "rustify", "reqwest"] },
+    Layer { name: "private", knows: &["store"], packages: &[] },
+    Layer { name: "registry", knows: &["crd", "store", "private", "telemetry"], packages: &[] },
+    Layer {
+        name: "openbao",
+        knows: &["crd", "store", "private", "telemetry"],
+        packages: &["vaultrs", "rustify", "reqwest", "hyper", "hyper_util"],
+    },
     Layer {
         name: "http",
         knows: &["crd", "store", "registry", "telemetry"],
@@ -49,7 +54,7 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "cli",
-        knows: &["crd", "store", "registry", "openbao", "http", "controller", "telemetry"],
+        knows: &["crd", "store", "private", "registry", "openbao", "http", "controller", "telemetry"],
         packages: &["clap", "axum", "reqwest"],
     },
 ];

@@ -3,12 +3,14 @@
 mod delivery;
 mod engine;
 mod http;
+mod openbao;
 mod otlp;
 mod run;
 mod start;
 
 pub use engine::{EngineMetrics, UploadGuard};
 pub use http::HttpMetrics;
+pub use openbao::OpenBaoMetrics;
 pub use run::{join, traceparent};
 pub use start::{Telemetry, TelemetryError, start};
 

@@ -9,7 +9,6 @@ mod metadata;
 mod open;
 mod pass;
 mod paths;
-mod private;
 mod records;
 mod report;
 mod resolve;

@@ -11,10 +11,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use tokio::task::{JoinSet, spawn_blocking};
 
-use super::{
-    private::PrivateFolder,
-    report::{Kind, Place, Problem, Reason},
-};
+use super::report::{Kind, Place, Problem, Reason};
+use crate::private::PrivateFolder;
 use crate::registry::ResourceName;
 use crate::store::{Epoch, Mark, State, StatePath};
 
@@ -69,7 +67,7 @@ impl Records {
 
     /// Reads the record of a resource. `None` only where there is none: a damaged one is an error.
     pub(super) fn read(&self, name: &ResourceName) -> Result<Option<Record>, Problem> {
-        let found = self.folder.read(name).map_err(|error| error.to_string());
+        let found = self.folder.read(&name.namespace, &name.name).map_err(|error| error.to_string());
         let record = found.and_then(|bytes| bytes.map(|bytes| parse(name, &bytes)).transpose());
         record.map_err(|fault| {
             let message = format!(
@@ -97,7 +95,8 @@ impl Records {
         let mut written = kept.written.lock().await;
         let Some(mark) = kept.mark().filter(|mark| Some(*mark) != *written) else { return Ok(()) };
         let (records, of) = (self.clone(), kept.clone());
-        let done = spawn_blocking(move || records.folder.write(&of.name, &of.text(mark)?)).await;
+        let done =
+            spawn_blocking(move || records.folder.write(&of.name.namespace, &of.name.name, &of.text(mark)?)).await;
         let failed = match done.map_err(io::Error::other).flatten() {
             Ok(()) => {
                 *written = Some(mark);
@@ -138,7 +137,7 @@ impl Records {
     }
 
     fn problem(&self, name: &ResourceName, message: String) -> Problem {
-        let place = Place::file(&self.folder.file(name));
+        let place = Place::file(&self.folder.file(&name.namespace, &name.name));
         Problem::error(Reason::DataFile, message).of(Kind::TofuStateBackend, name).at(&place)
     }
 }
@@ -198,7 +197,7 @@ mod tests {
         let path = StatePath::parse("n/net").unwrap();
         let mark = Mark { epoch: Epoch::random(), revision: 7 };
         let text = records.keep(&name, &path, None).text(mark).unwrap();
-        records.folder.write(&name, &text).unwrap();
+        records.folder.write(&name.namespace, &name.name, &text).unwrap();
         assert_eq!(records.read(&name), Ok(Some(Record { path, mark })));
 
         let text = String::from_utf8(text).unwrap();
@@ -210,7 +209,7 @@ mod tests {
             text.replace("n/net", "../x"),
             text.replace("headRevision", "revision"),
         ] {
-            records.folder.write(&name, damaged.as_bytes()).unwrap();
+            records.folder.write(&name.namespace, &name.name, damaged.as_bytes()).unwrap();
             let problem = records.read(&name).unwrap_err();
             let file = problem.place.as_ref().unwrap().file.display().to_string();
             assert!(problem.reason == Reason::DataFile && file.ends_with("records/n/net.json"), "{problem}");

@@ -8,10 +8,10 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
-    private::PrivateFolder,
     report::{Kind, Place, Problem, Reason},
     secret::MAX_TOKEN,
 };
+use crate::private::PrivateFolder;
 use crate::registry::{CredentialHash, Redacted, ResourceName};
 
 /// Random bytes of a token.
@@ -38,7 +38,7 @@ impl Tokens {
 
     /// Where the token of a resource stands.
     pub(super) fn file(&self, name: &ResourceName) -> PathBuf {
-        self.folder.file(name)
+        self.folder.file(&name.namespace, &name.name)
     }
 
     /// The token of a resource, made now if it never had one. A damaged file is never replaced: runs use that token.
@@ -47,14 +47,14 @@ impl Tokens {
             let place = Place::file(&self.file(name));
             Err(Problem::error(Reason::DataFile, message).of(Kind::TofuStateBackend, name).at(&place))
         };
-        match self.folder.read(name) {
+        match self.folder.read(&name.namespace, &name.name) {
             Ok(Some(bytes)) => match token(&bytes) {
                 Some(token) => Ok(Obtained { hash: CredentialHash::of(token), made: None }),
                 None => problem("the generated token is damaged, so the path is not served: restore the file from a backup, or remove it to have a new token made".to_owned()),
             },
             Ok(None) => {
                 let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>());
-                match self.folder.write(name, format!("{token}\n").as_bytes()) {
+                match self.folder.write(&name.namespace, &name.name, format!("{token}\n").as_bytes()) {
                     Ok(()) => Ok(Obtained { hash: CredentialHash::of(&token), made: Some(Redacted::from(token)) }),
                     Err(error) => problem(format!("a token was to be kept here, and that failed: {error}; the path is not served until it is")),
                 }

@@ -1,0 +1,156 @@
+//! The operator's own token: got by a login or taken as it is given, renewed, replaced when it is lost, ended where a login
+//! made it.
+
+mod upkeep;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use serde_json::json;
+use tokio::{
+    sync::{Mutex, watch},
+    time::{sleep, timeout},
+};
+use tracing::warn;
+
+use crate::openbao::{
+    Bao, Credential, CredentialError, Fault, Token, TokenSource,
+    credential::read_token,
+    pace::{Pace, to_its_end},
+    request::Request,
+};
+
+/// How often a token file is looked at, and what is due is looked for.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long the end of a process waits for OpenBao.
+const END: Duration = Duration::from_secs(5);
+
+/// The operator's own token. Cloning shares it.
+#[derive(Clone)]
+pub struct Login {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    bao: Bao,
+    credential: Credential,
+    held: ArcSwapOption<Held>,
+    /// One works at a time: logs in, renews, replaces.
+    work: Arc<Mutex<Work>>,
+    /// From 0 to 1: spreads the renewals of many replicas.
+    spread: f64,
+}
+
+struct Held {
+    token: Token,
+    /// Of a token that a login made.
+    accessor: Option<String>,
+}
+
+#[derive(Default)]
+struct Work {
+    pace: Pace,
+    span: Option<Span>,
+    /// What is wrong, as it was last logged.
+    trouble: Option<Fault>,
+    /// The process ends, and needs no other.
+    ended: bool,
+}
+
+/// What is known of how long a token lives, by the clock of this machine.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    /// `None`: it does not end.
+    ends: Option<Duration>,
+    whole: Duration,
+    renewable: bool,
+}
+
+impl Login {
+    /// Prepares it. Reads the token file, if there is one; asks OpenBao nothing yet.
+    ///
+    /// # Errors
+    /// The token file cannot be used.
+    pub fn new(bao: Bao, credential: Credential) -> Result<Self, CredentialError> {
+        let given = match &credential {
+            Credential::Kubernetes(_) => None,
+            Credential::Token(token) => Some(token.clone()),
+            Credential::File(file) => Some(read_token(file)?),
+        };
+        let held = ArcSwapOption::new(given.map(|token| Arc::new(Held { token, accessor: None })));
+        let spread = rand::random_range(0.0..1.0);
+        Ok(Self { inner: Arc::new(Inner { bao, credential, held, work: Arc::default(), spread }) })
+    }
+
+    /// Keeps the token alive until `stop`. It is not ended then: what is under way may need it.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            self.look().await;
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// What keeps it from having a token that lives on, if something does.
+    pub async fn trouble(&self) -> Option<String> {
+        self.inner.work.lock().await.trouble.as_ref().map(ToString::to_string)
+    }
+
+    async fn look(&self) {
+        let mut work = self.inner.work.lock().await;
+        let done = self.inner.maintain(&mut work).await;
+        self.inner.note(&mut work, done.as_ref().err());
+    }
+
+    /// Ends the token where a login made it: the last that a process does, after [`super::OpenBaoStores::end`].
+    pub async fn end(&self) {
+        let mut work = self.inner.work.lock().await;
+        work.ended = true;
+        let Some(held) = self.inner.held.swap(None) else { return };
+        let Some(accessor) = &held.accessor else { return };
+        let request = Request::post("auth/token/revoke-accessor", json!({ "accessor": accessor }));
+        match timeout(END, self.inner.bao.request(Some(&held.token), &request)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(fault)) => warn!(%fault, "the token of the login could not be ended: it ends by itself"),
+            Err(_) => warn!("OpenBao did not answer: the token of the login ends by itself"),
+        }
+    }
+}
+
+#[async_trait]
+impl TokenSource for Login {
+    fn token(&self) -> Option<Token> {
+        self.inner.held.load().as_ref().map(|held| held.token.clone())
+    }
+
+    async fn obtain(&self) -> Result<Token, Fault> {
+        if let Some(token) = self.token() {
+            return Ok(token);
+        }
+        let mut work = self.inner.work.clone().lock_owned().await;
+        if let Some(token) = self.token() {
+            return Ok(token);
+        }
+        let inner = self.inner.clone();
+        to_its_end(async move { inner.have(&mut work, None).await }).await?;
+        self.token().ok_or_else(|| Fault::NoToken("the login gave none".to_owned()))
+    }
+
+    async fn refused(&self, token: &Token) -> bool {
+        let mut work = self.inner.work.clone().lock_owned().await;
+        if self.token().is_some_and(|held| held != *token) {
+            return true;
+        }
+        let (inner, token) = (self.inner.clone(), token.clone());
+        to_its_end(async move { inner.have(&mut work, Some(&token)).await }).await.is_ok()
+    }
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("credential", &self.inner.credential).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,102 @@
+//! How those who wait for a token get it: at a pace, where that fails, and to the end, once it is begun.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::Instrument as _;
+
+use super::Fault;
+use crate::store::{BootClock, Clock as _};
+
+/// The first wait; doubles up to the longest.
+const FIRST: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(5);
+/// After so long without a try all is forgotten.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Tries come further and further apart, whoever makes them.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    last: Option<Duration>,
+    wait: Duration,
+    /// Another try would come to the same.
+    settled: bool,
+}
+
+impl Pace {
+    /// Waits for the next try, which counts as made. Answers false where it is too soon for one that would come to the same
+    /// as the last.
+    pub(super) async fn turn(&mut self) -> bool {
+        let left = self.left(BootClock.boot());
+        if !left.is_zero() {
+            if self.settled {
+                return false;
+            }
+            sleep(left).await;
+        }
+        self.go(BootClock.boot());
+        true
+    }
+
+    /// What the try came to. One that did not pass, or `done` nothing, comes to the same for a while.
+    pub(super) fn came_to(&mut self, done: &Result<bool, Fault>) {
+        self.settled = match done {
+            Ok(done) => !done,
+            Err(fault) => !fault.passes(),
+        };
+    }
+
+    fn left(&self, now: Duration) -> Duration {
+        self.last.map_or(Duration::ZERO, |last| (last + self.wait).saturating_sub(now))
+    }
+
+    fn go(&mut self, now: Duration) {
+        let calm = self.last.is_none_or(|last| now.saturating_sub(last) > CALM);
+        self.wait = if calm { FIRST } else { (self.wait * 2).min(LONGEST) };
+        self.last = Some(now);
+    }
+}
+
+/// Does all of it, also where whoever waits for it gives up half-way: a token that was made is to be kept.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Fault>> + Send + 'static,
+) -> Result<T, Fault> {
+    work.in_current_span().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tries_come_further_and_further_apart() {
+        let mut pace = Pace::default();
+        let mut tries = |from: u64, to: u64| {
+            let mut at = Vec::new();
+            for now in (from..to).step_by(50) {
+                let now = Duration::from_millis(now);
+                if pace.left(now).is_zero() {
+                    pace.go(now);
+                    at.push(now.as_millis() - u128::from(from));
+                }
+            }
+            at
+        };
+        assert_eq!(tries(0, 20_000), [0, 250, 750, 1_750, 3_750, 7_750, 12_750, 17_750]);
+        assert_eq!(tries(100_000, 101_000), [0, 250, 750], "a calm minute counts");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_what_comes_to_the_same() {
+        let mut pace = Pace::default();
+        assert!(pace.turn().await);
+        pace.came_to(&Err(Fault::NotReady(String::new())));
+        assert!(pace.turn().await, "it may do better: it is waited for");
+        for settled in [Ok(false), Err(Fault::RoleGone(String::new()))] {
+            pace.came_to(&settled);
+            assert!(!pace.turn().await, "{settled:?}");
+        }
+        pace.came_to(&Ok(true));
+        assert!(pace.turn().await, "what was mended and broke again is mended again, later");
+    }
+}

@@ -1,0 +1,204 @@
+//! The token of one state: got when it is first needed, kept, renewed, replaced when it was lost, ended.
+
+mod upkeep;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use arc_swap::ArcSwapOption;
+use async_trait::async_trait;
+use jiff::SignedDuration;
+use tokio::sync::Mutex;
+
+use crate::openbao::{
+    Fault, Keeper, KeeperError, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
+    pace::{Pace, to_its_end},
+};
+
+/// How long a token that was replaced still lives, for the replicas that have not seen the other yet.
+const RETIRED: SignedDuration = SignedDuration::from_mins(10);
+
+/// The token of one state. Cloning shares it.
+#[derive(Clone)]
+pub struct ScopedToken {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tokens: Tokens,
+    name: PolicyName,
+    policy: Policy,
+    keeper: Arc<dyn Keeper>,
+    held: ArcSwapOption<Kept>,
+    /// One works at a time: gets, renews, replaces.
+    work: Arc<Mutex<Work>>,
+    closed: AtomicBool,
+    /// From 0 to 1: spreads the renewals of many tokens and replicas.
+    spread: f64,
+}
+
+#[derive(Default)]
+struct Work {
+    pace: Pace,
+    life: Option<Span>,
+    /// What is wrong, as it was last logged.
+    trouble: Option<Fault>,
+}
+
+/// How long a token lives, by the clock of this machine.
+#[derive(Clone, Copy, Debug)]
+struct Span {
+    ends: Duration,
+    whole: Duration,
+}
+
+/// What was found of a kept token.
+enum Found {
+    /// It can be used. Whether its policy had to be written.
+    Good { mended: bool },
+    /// It is gone.
+    Dead,
+    /// It is not as this program makes them.
+    Wrong,
+}
+
+/// Which replica looks after tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replica {
+    /// The one that renews.
+    Leader,
+    /// Another, that does it where the leader did not.
+    Other,
+}
+
+/// Whether a token that still lives for `left` is to be renewed: at half of `whole` by the leader, below a third by any.
+/// `spread`, from 0 to 1, moves that by up to a tenth.
+fn due(left: Duration, whole: Duration, replica: Replica, spread: f64) -> bool {
+    let share = match replica {
+        Replica::Leader => 0.5 + spread / 10.0,
+        Replica::Other => 1.0 / 3.0 - spread / 10.0,
+    };
+    left < whole.mul_f64(share)
+}
+
+impl ScopedToken {
+    /// The token for the policy `name`, which is to be `policy`. Asks nobody yet.
+    #[must_use]
+    pub fn new(tokens: Tokens, name: PolicyName, policy: Policy, keeper: Arc<dyn Keeper>) -> Self {
+        let inner = Inner {
+            tokens,
+            name,
+            policy,
+            keeper,
+            held: ArcSwapOption::empty(),
+            work: Arc::default(),
+            closed: AtomicBool::new(false),
+            spread: rand::random_range(0.0..1.0),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// The accessor of the token, where one was got.
+    #[must_use]
+    pub fn accessor(&self) -> Option<String> {
+        self.inner.held.load().as_ref().map(|kept| kept.accessor.clone())
+    }
+
+    /// What keeps the token from being got or renewed, if something does.
+    pub async fn trouble(&self) -> Option<String> {
+        self.inner.work.lock().await.trouble.as_ref().map(ToString::to_string)
+    }
+
+    /// Gets no other token any more: this path of the resource is given up, and the policy is another path's by now.
+    pub fn close(&self) {
+        self.inner.closed.store(true, Ordering::Relaxed);
+    }
+
+    /// Renews the token where that is due, and ends those that were replaced. To be called every minute or so. A token
+    /// that was never needed is not got.
+    pub async fn maintain(&self, replica: Replica) -> Result<(), Fault> {
+        let Ok(mut work) = self.inner.work.try_lock() else { return Ok(()) };
+        let Some(held) = self.inner.held.load_full() else { return Ok(()) };
+        let done = self.inner.maintain(&mut work, &held, replica).await;
+        self.inner.note(&mut work, done.as_ref().err());
+        done
+    }
+
+    /// Ends the token and those that it replaced: at the end of a process that keeps it for nobody.
+    ///
+    /// # Errors
+    /// OpenBao could not be asked: what is left is kept for the next process.
+    pub async fn end(&self) -> Result<(), Fault> {
+        self.close();
+        let _work = self.inner.work.lock().await;
+        let Some(held) = self.inner.held.load_full() else { return Ok(()) };
+        for accessor in held.retired.iter().map(|retired| &retired.accessor).chain([&held.accessor]) {
+            self.inner.tokens.revoke(accessor).await?;
+        }
+        self.inner.held.store(None);
+        self.inner.keeper.replace(&self.inner.name, Some(&held.accessor), None).await.map(drop).map_err(unkept)
+    }
+}
+
+#[async_trait]
+impl TokenSource for ScopedToken {
+    fn token(&self) -> Option<Token> {
+        self.inner.held.load().as_ref().map(|kept| kept.token.clone())
+    }
+
+    async fn obtain(&self) -> Result<Token, Fault> {
+        if let Some(token) = self.token() {
+            return Ok(token);
+        }
+        let mut work = self.inner.work.clone().lock_owned().await;
+        if let Some(token) = self.token() {
+            return Ok(token);
+        }
+        let inner = self.inner.clone();
+        to_its_end(async move { inner.have(&mut work, None).await }).await?;
+        self.token().ok_or_else(|| Fault::NoToken("the state's own was not kept".to_owned()))
+    }
+
+    async fn refused(&self, token: &Token) -> bool {
+        let mut work = self.inner.work.clone().lock_owned().await;
+        if self.token().is_some_and(|held| held != *token) {
+            return true;
+        }
+        let (inner, token) = (self.inner.clone(), token.clone());
+        to_its_end(async move { inner.have(&mut work, Some(&token)).await }).await.unwrap_or(false)
+    }
+}
+
+fn unkept(error: KeeperError) -> Fault {
+    Fault::NotKept(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn renewals_are_spread_and_a_replica_comes_after_the_leader() {
+        let whole = Duration::from_secs(72 * 3600);
+        let hours = |hours: u64| Duration::from_secs(hours * 3600);
+        for (left, replica, spread, renews) in [
+            (hours(72), Replica::Leader, 1.0, false),
+            (hours(44), Replica::Leader, 1.0, false),
+            (hours(43), Replica::Leader, 1.0, true),
+            (hours(37), Replica::Leader, 0.0, false),
+            (hours(35), Replica::Leader, 0.0, true),
+            (hours(25), Replica::Other, 0.0, false),
+            (hours(23), Replica::Other, 0.0, true),
+            (hours(17), Replica::Other, 1.0, false),
+            (hours(16), Replica::Other, 1.0, true),
+            (Duration::ZERO, Replica::Other, 1.0, true),
+        ] {
+            assert_eq!(due(left, whole, replica, spread), renews, "{left:?} {replica:?} {spread}");
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What keeps a state's token alive: found or made, looked at, renewed, replaced; its policy mended.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use jiff::Timestamp;
+use tracing::{info, warn};
+
+use super::{Found, Inner, RETIRED, Replica, Span, Work, due, unkept};
+use crate::{
+    openbao::{Fault, Kept, Retired, Token},
+    store::{BootClock, Clock as _},
+};
+
+impl Inner {
+    /// Has a token that is not `refused`, from where tokens are kept or anew. Answers whether the same may do better now.
+    async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
+        loop {
+            let kept = self.keeper.load(&self.name).await.map_err(unkept)?.map(Arc::new);
+            let mut lives = false;
+            if let Some(kept) = &kept {
+                let was_refused = refused == Some(&kept.token);
+                match self.look(work, kept).await {
+                    Ok(Found::Good { mended }) => {
+                        self.held.store(Some(kept.clone()));
+                        return Ok(mended || !was_refused);
+                    }
+                    // It may well be good.
+                    Err(fault) if fault.passes() && !was_refused => {
+                        self.held.store(Some(kept.clone()));
+                        return Ok(true);
+                    }
+                    Err(fault) => return Err(fault),
+                    Ok(Found::Dead) => {}
+                    Ok(Found::Wrong) => lives = true,
+                }
+            }
+            if self.replace(work, kept.as_deref(), lives).await? {
+                return Ok(true);
+            }
+        }
+    }
+
+    /// Looks whether a kept token is as it should be. Its policy is made so.
+    async fn look(&self, work: &mut Work, kept: &Kept) -> Result<Found, Fault> {
+        let Some(life) = self.tokens.look_up(&kept.accessor).await? else { return Ok(Found::Dead) };
+        if life.policies != [self.name.as_str()] {
+            return Ok(Found::Wrong);
+        }
+        let mended = self.tokens.ensure_policy(&self.name, &self.policy).await?;
+        if mended {
+            info!(policy = %self.name, "the policy of a state was not as it should be in OpenBao, and was written");
+        }
+        work.life = life.left.map(|left| Span { ends: BootClock.boot() + left, whole: life.whole });
+        Ok(Found::Good { mended })
+    }
+
+    /// Makes a token in place of `old`, that still `lives` or does not; answers false where another replica made one
+    /// meanwhile.
+    async fn replace(&self, work: &mut Work, old: Option<&Kept>, lives: bool) -> Result<bool, Fault> {
+        self.tokens.ensure_policy(&self.name, &self.policy).await?;
+        let made = self.tokens.mint(&self.name).await?;
+        let mut retired = old.map(|old| old.retired.clone()).unwrap_or_default();
+        let replaced = old.filter(|_| lives).map(|old| old.accessor.clone());
+        retired.extend(replaced.map(|accessor| Retired { accessor, since: Timestamp::now() }));
+        let kept = Kept { token: made.token, accessor: made.accessor, retired };
+        let old = old.map(|old| old.accessor.as_str());
+        match self.keeper.replace(&self.name, old, Some(&kept)).await {
+            Ok(true) => {}
+            not => {
+                // Nobody will know of it. Where this fails too it ends by itself.
+                let _ = self.tokens.revoke(&kept.accessor).await;
+                return not.map_err(unkept);
+            }
+        }
+        info!(policy = %self.name, accessor = kept.accessor, replaced = old, "made the token of a state");
+        work.life = Some(Span { ends: BootClock.boot() + made.ttl, whole: made.ttl });
+        self.held.store(Some(Arc::new(kept)));
+        Ok(true)
+    }
+
+    pub(super) async fn maintain(&self, work: &mut Work, held: &Kept, replica: Replica) -> Result<(), Fault> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        self.end_retired(held).await?;
+        let Some(life) = work.life else {
+            // It was taken while OpenBao was away, or never ends.
+            return self.establish(work, None).await.map(drop);
+        };
+        if !due(life.ends.saturating_sub(BootClock.boot()), life.whole, replica, self.spread) {
+            return Ok(());
+        }
+        match self.tokens.renew(&held.accessor).await {
+            Ok(left) => {
+                work.life = Some(Span { ends: BootClock.boot() + left, whole: life.whole.max(left) });
+                // It nears an end that no renewal moves: the role was another when it was made.
+                if due(left, life.whole, Replica::Leader, self.spread) {
+                    self.replace(work, Some(held), true).await?;
+                }
+                Ok(())
+            }
+            Err(Fault::NoSuchToken) => self.establish(work, None).await.map(drop),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Ends what was replaced long enough ago.
+    async fn end_retired(&self, held: &Kept) -> Result<(), Fault> {
+        let now = Timestamp::now();
+        let (over, retired): (Vec<_>, Vec<_>) =
+            held.retired.iter().cloned().partition(|retired| now.duration_since(retired.since) >= RETIRED);
+        if over.is_empty() {
+            return Ok(());
+        }
+        for retired in &over {
+            self.tokens.revoke(&retired.accessor).await?;
+            info!(policy = %self.name, accessor = retired.accessor, "ended the former token of a state");
+        }
+        let kept = Kept { retired, ..held.clone() };
+        if self.keeper.replace(&self.name, Some(&held.accessor), Some(&kept)).await.map_err(unkept)? {
+            self.held.store(Some(Arc::new(kept)));
+        }
+        Ok(())
+    }
+
+    /// Tells what is wrong, once.
+    pub(super) fn note(&self, work: &mut Work, fault: Option<&Fault>) {
+        if let Some(fault) = fault.filter(|fault| work.trouble.as_ref() != Some(fault)) {
+            warn!(policy = %self.name, %fault, "the token of a state cannot be had or renewed");
+        }
+        work.trouble = fault.cloned();
+    }
+
+    /// Has a token that is not `refused`, at a pace. Answers whether the same may do better now.
+    pub(super) async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Fault::NoToken("its resource has another path by now".to_owned()));
+        }
+        if !work.pace.turn().await {
+            let refused = || Fault::NoToken("the state's own was refused, and another would be too".to_owned());
+            return Err(work.trouble.clone().unwrap_or_else(refused));
+        }
+        let done = self.establish(work, refused).await;
+        work.pace.came_to(&done);
+        self.note(work, done.as_ref().err());
+        done
+    }
+}

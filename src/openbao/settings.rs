@@ -1,0 +1,203 @@
+//! What a connection to OpenBao needs, and how it is read from the environment. Reads no file.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use super::Address;
+
+/// What a connection to OpenBao needs. No token is among it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where servers are, at least one: nodes of the cluster, or one address that always is the active one.
+    pub addresses: Vec<Address>,
+    /// The namespace that everything happens in.
+    pub namespace: Option<String>,
+    /// The KV v2 mount of the states.
+    pub mount: String,
+    /// Whether plain HTTP may be used outside of loopback.
+    pub plain_http: bool,
+    /// A bundle of CA certificates, PEM, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// A client certificate and its key, PEM.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    /// How long a connection may take to be made.
+    pub connect_timeout: Duration,
+    /// How long one call may take.
+    pub call_timeout: Duration,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SettingsError(pub Vec<String>);
+
+/// The mount where none is named.
+const MOUNT: &str = "states";
+const CONNECT: Duration = Duration::from_secs(2);
+const CALL: Duration = Duration::from_secs(10);
+
+impl Settings {
+    /// For these addresses, the rest as it is by default.
+    #[must_use]
+    pub fn new(addresses: Vec<Address>) -> Self {
+        Self {
+            addresses,
+            namespace: None,
+            mount: MOUNT.to_owned(),
+            plain_http: false,
+            ca: None,
+            identity: None,
+            connect_timeout: CONNECT,
+            call_timeout: CALL,
+        }
+    }
+
+    /// What the environment says.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn from_env() -> Result<Self, SettingsError> {
+        Self::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+    }
+
+    /// What the variables say that `get` answers, such as those of the environment with options of the command line in
+    /// place of some.
+    ///
+    /// # Errors
+    /// Everything that is wrong, at once.
+    pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let get = |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
+        let mut wrong = Vec::new();
+        let mut settings = Self::new(Vec::new());
+        match get("TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP").as_deref() {
+            None | Some("false") => {}
+            Some("true") => settings.plain_http = true,
+            Some(_) => wrong.push("TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP is neither true nor false".to_owned()),
+        }
+        for (at, text) in get("BAO_ADDR").iter().flat_map(|text| text.split(',')).enumerate() {
+            match Address::parse(text.trim(), settings.plain_http) {
+                Ok(address) => settings.addresses.push(address),
+                Err(fault) => wrong.push(format!("address {} of BAO_ADDR: {fault}", at + 1)),
+            }
+        }
+        settings.namespace = get("BAO_NAMESPACE");
+        if let Some(mount) = get("TOFUSTATE_OPENBAO_MOUNT") {
+            settings.mount = mount;
+        }
+        settings.ca = get("BAO_CACERT").map(PathBuf::from);
+        match (get("BAO_CLIENT_CERT"), get("BAO_CLIENT_KEY")) {
+            (Some(certificate), Some(key)) => settings.identity = Some((certificate.into(), key.into())),
+            (None, None) => {}
+            (Some(_), None) => wrong.push("BAO_CLIENT_CERT is set and BAO_CLIENT_KEY is not".to_owned()),
+            (None, Some(_)) => wrong.push("BAO_CLIENT_KEY is set and BAO_CLIENT_CERT is not".to_owned()),
+        }
+        if let Some(text) = get("BAO_CLIENT_TIMEOUT") {
+            match seconds(&text) {
+                Some(time) => settings.call_timeout = time,
+                None => {
+                    wrong.push("BAO_CLIENT_TIMEOUT is no number of seconds from 1 to 600, such as 10 or 10s".to_owned())
+                }
+            }
+        }
+        if get("BAO_SKIP_VERIFY").is_some_and(|text| !["false", "0"].contains(&text.as_str())) {
+            wrong.push("BAO_SKIP_VERIFY is set: certificates are always checked; name the CA by BAO_CACERT".to_owned());
+        }
+        wrong.extend(settings.wrong());
+        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError(wrong)) }
+    }
+
+    /// What must hold however the settings were made.
+    pub(super) fn wrong(&mut self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if self.addresses.is_empty() {
+            wrong.push("no address of OpenBao is known: BAO_ADDR names one, or several with commas between".to_owned());
+        }
+        if let Some(namespace) = &mut self.namespace {
+            *namespace = namespace.trim_matches('/').to_owned();
+            if !is_path(namespace) {
+                wrong.push("BAO_NAMESPACE is no path of letters, digits, '-', '_' and '.'".to_owned());
+            }
+        }
+        self.mount = self.mount.trim_matches('/').to_owned();
+        if !is_path(&self.mount) {
+            wrong.push("TOFUSTATE_OPENBAO_MOUNT is no path of letters, digits, '-', '_' and '.'".to_owned());
+        }
+        wrong
+    }
+}
+
+/// What needs no escape in a URL and nothing would be taken for a way up.
+fn is_path(text: &str) -> bool {
+    let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    text.split('/').all(|part| !part.is_empty() && part != "." && part != ".." && part.bytes().all(letter))
+}
+
+fn seconds(text: &str) -> Option<Duration> {
+    let seconds: u64 = text.strip_suffix('s').unwrap_or(text).parse().ok()?;
+    (1..=600).contains(&seconds).then(|| Duration::from_secs(seconds))
+}
+
+impl fmt::Display for SettingsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpenBao cannot be used with these settings: {}", self.0.join("; "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(set: &[(&str, &str)]) -> Result<Settings, SettingsError> {
+        Settings::read(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn the_environment_is_read_as_bao_reads_it() {
+        let settings = read(&[
+            ("BAO_ADDR", "https://a:8200, https://b:8200/"),
+            ("BAO_NAMESPACE", "/team/tofu/"),
+            ("BAO_CACERT", "/ca.pem"),
+            ("BAO_CLIENT_CERT", "/c.pem"),
+            ("BAO_CLIENT_KEY", "/k.pem"),
+            ("BAO_CLIENT_TIMEOUT", "30s"),
+            ("BAO_SKIP_VERIFY", "false"),
+            ("TOFUSTATE_OPENBAO_MOUNT", "kv/states/"),
+        ])
+        .unwrap();
+        let addresses: Vec<_> = settings.addresses.iter().map(ToString::to_string).collect();
+        assert_eq!(addresses, ["https://a:8200", "https://b:8200"]);
+        assert_eq!(settings.namespace.as_deref(), Some("team/tofu"));
+        assert_eq!(settings.mount, "kv/states");
+        assert_eq!(settings.ca, Some("/ca.pem".into()));
+        assert_eq!(settings.identity, Some(("/c.pem".into(), "/k.pem".into())));
+        assert_eq!(settings.call_timeout, Duration::from_secs(30));
+        let least = read(&[("BAO_ADDR", "http://127.0.0.1:8200"), ("BAO_NAMESPACE", "")]).unwrap();
+        assert_eq!(least, Settings::new(least.addresses.clone()));
+        assert_eq!(least.mount, "states");
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_said_at_once() {
+        let SettingsError(wrong) = read(&[
+            ("BAO_ADDR", "https://ok:8200,http://bao:8200"),
+            ("BAO_NAMESPACE", "a/../b"),
+            ("BAO_CLIENT_KEY", "/k.pem"),
+            ("BAO_CLIENT_TIMEOUT", "soon"),
+            ("BAO_SKIP_VERIFY", "1"),
+            ("TOFUSTATE_OPENBAO_MOUNT", "a b"),
+            ("TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP", "yes"),
+        ])
+        .unwrap_err();
+        for name in [
+            "TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP",
+            "address 2 of BAO_ADDR",
+            "BAO_NAMESPACE",
+            "BAO_CLIENT_CERT",
+            "BAO_CLIENT_TIMEOUT",
+            "BAO_SKIP_VERIFY",
+            "TOFUSTATE_OPENBAO_MOUNT",
+        ] {
+            assert!(wrong.iter().any(|wrong| wrong.contains(name)), "{name}: {wrong:#?}");
+        }
+        assert_eq!(wrong.len(), 7, "{wrong:#?}");
+        assert!(read(&[]).unwrap_err().to_string().contains("no address of OpenBao is known"));
+    }
+}

@@ -1,0 +1,153 @@
+//! OpenBao as the store of many states: the owners with the operator's token, each state with a token of its own.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, stream};
+use tokio::{sync::watch, time::sleep};
+use tracing::warn;
+
+use super::{
+    BadName, Bao, Fault, Instance, Keeper, Mount, OpenBaoKv, Policy, PolicyName, Replica, ScopedToken, Token,
+    TokenSource, Tokens,
+};
+use crate::store::{Kv, StatePath, Stores, head::Owner};
+
+/// How often it is looked which tokens are to be renewed.
+const LOOK: Duration = Duration::from_secs(30);
+/// How many tokens are ended at a time.
+const AT_ONCE: usize = 8;
+
+/// The store of all states of an installation. Cloning shares it.
+#[derive(Clone)]
+pub struct OpenBaoStores {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    tokens: Tokens,
+    keeper: Arc<dyn Keeper>,
+    owners: Arc<dyn Kv>,
+    states: Mutex<HashMap<PolicyName, (StatePath, ScopedToken)>>,
+}
+
+impl OpenBaoStores {
+    /// With `own`, the operator's token, and with the tokens of states where `keeper` keeps them.
+    ///
+    /// # Errors
+    /// The mount of the settings is none.
+    pub fn new(
+        bao: Bao,
+        own: Arc<dyn TokenSource>,
+        instance: Instance,
+        keeper: Arc<dyn Keeper>,
+    ) -> Result<Self, BadName> {
+        let mount = Mount::parse(&bao.settings().mount)?;
+        let owners = Arc::new(OpenBaoKv::new(bao.clone(), own.clone()));
+        let tokens = Tokens::new(bao, own, instance, mount);
+        Ok(Self { inner: Arc::new(Inner { tokens, keeper, owners, states: Mutex::default() }) })
+    }
+
+    /// The token of a resource's state, where it was asked for.
+    #[must_use]
+    pub fn token(&self, namespace: &str, name: &str) -> Option<ScopedToken> {
+        let name = PolicyName::new(self.inner.tokens.instance(), namespace, name).ok()?;
+        self.inner.states().get(&name).map(|(_, token)| token.clone())
+    }
+
+    /// Renews the tokens of states until `stop`; `replica` says each time which part of that is this process's.
+    pub async fn run(&self, replica: impl Fn() -> Replica + Send, mut stop: watch::Receiver<bool>) {
+        while !*stop.borrow() {
+            for token in self.inner.all() {
+                // The others would wait for the same.
+                if token.maintain(replica()).await.is_err_and(|fault| fault.passes()) {
+                    break;
+                }
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Ends the tokens of all states: at the end of a process that keeps them for nobody. What could not be ended is kept
+    /// for the next one.
+    pub async fn end(&self) {
+        let tokens = stream::iter(self.inner.all());
+        let done = tokens.map(|token| async move { token.end().await }).buffer_unordered(AT_ONCE);
+        let faults: Vec<Fault> = done.filter_map(|done| async move { done.err() }).collect().await;
+        if let Some(fault) = faults.first() {
+            warn!(tokens = faults.len(), %fault, "tokens of states could not be ended: they are kept for the next start");
+        }
+    }
+}
+
+impl Inner {
+    fn states(&self) -> MutexGuard<'_, HashMap<PolicyName, (StatePath, ScopedToken)>> {
+        self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all(&self) -> Vec<ScopedToken> {
+        self.states().values().map(|(_, token)| token.clone()).collect()
+    }
+
+    fn scoped(&self, path: &StatePath, owner: &Owner) -> Result<ScopedToken, BadName> {
+        let name = PolicyName::new(self.tokens.instance(), &owner.namespace, &owner.name)?;
+        let mut states = self.states();
+        if let Some((held, token)) = states.get(&name) {
+            if held == path {
+                return Ok(token.clone());
+            }
+            // The policy can be that of one path only.
+            token.close();
+        }
+        let policy = Policy::of_state(self.tokens.mount(), path);
+        let token = ScopedToken::new(self.tokens.clone(), name.clone(), policy, self.keeper.clone());
+        states.insert(name, (path.clone(), token.clone()));
+        Ok(token)
+    }
+}
+
+impl Stores for OpenBaoStores {
+    fn owners(&self) -> Arc<dyn Kv> {
+        self.inner.owners.clone()
+    }
+
+    fn state(&self, path: &StatePath, owner: &Owner) -> Arc<dyn Kv> {
+        let bao = self.inner.tokens.bao().clone();
+        match self.inner.scoped(path, owner) {
+            Ok(token) => Arc::new(OpenBaoKv::new(bao, Arc::new(token))),
+            Err(wrong) => Arc::new(OpenBaoKv::new(bao, Arc::new(NoName(wrong)))),
+        }
+    }
+}
+
+/// The token of a resource for which there can be none.
+struct NoName(BadName);
+
+#[async_trait]
+impl TokenSource for NoName {
+    fn token(&self) -> Option<Token> {
+        None
+    }
+
+    async fn obtain(&self) -> Result<Token, Fault> {
+        Err(Fault::NoToken(self.0.to_string()))
+    }
+
+    async fn refused(&self, _: &Token) -> bool {
+        false
+    }
+}
+
+impl fmt::Debug for OpenBaoStores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OpenBaoStores").field("tokens", &self.inner.tokens).finish_non_exhaustive()
+    }
+}

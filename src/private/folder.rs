@@ -1,0 +1,127 @@
+//! A folder of private files, one for each resource.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::PathBuf,
+};
+
+use super::file::{NEW, make, write};
+use crate::store::Sha256Sum;
+
+/// The most bytes of one such file.
+const MOST: u64 = 64 << 10;
+/// The longest name of a file.
+const NAME_MAX: usize = 255;
+
+/// A folder of files that only their owner may read, one for each resource; names of resources begin with a letter or a
+/// digit.
+#[derive(Clone, Debug)]
+pub struct PrivateFolder {
+    path: PathBuf,
+    extension: &'static str,
+}
+
+impl PrivateFolder {
+    /// Makes the folder where it is missing, and clears what a crash left.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn open(path: PathBuf, extension: &'static str) -> io::Result<Self> {
+        make(&path)?;
+        for entry in fs::read_dir(&path)? {
+            let namespace = entry?.path();
+            if namespace.is_dir() {
+                for file in fs::read_dir(&namespace)? {
+                    let file = file?;
+                    if file.file_name().as_encoded_bytes().starts_with(NEW.as_bytes()) {
+                        fs::remove_file(file.path())?;
+                    }
+                }
+            }
+        }
+        Ok(Self { path, extension })
+    }
+
+    /// The file of a resource. A name that is too long for a file is cut, with a sum of the whole after it.
+    #[must_use]
+    pub fn file(&self, namespace: &str, name: &str) -> PathBuf {
+        let mut file = format!("{name}{}", self.extension);
+        if file.len() > NAME_MAX {
+            let sum = Sha256Sum::of(name.as_bytes()).to_string();
+            let cut = name.get(..128).unwrap_or_default();
+            file = format!("{cut}~{sum}{}", self.extension);
+        }
+        self.path.join(namespace).join(file)
+    }
+
+    /// What stands in the file of a resource, if there is one.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn read(&self, namespace: &str, name: &str) -> io::Result<Option<Vec<u8>>> {
+        let file = match File::open(self.file(namespace, name)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut bytes = Vec::new();
+        file.take(MOST).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    /// Replaces the file of a resource. It is on the disk when this returns.
+    ///
+    /// # Errors
+    /// The disk's; the former content is still there.
+    pub fn write(&self, namespace: &str, name: &str, bytes: &[u8]) -> io::Result<()> {
+        write(&self.file(namespace, name), bytes)
+    }
+
+    /// Removes the file of a resource; none is as good.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn remove(&self, namespace: &str, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.file(namespace, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{os::unix::fs::PermissionsExt, path::Path};
+
+    use super::*;
+
+    #[test]
+    fn files_are_private_whole_and_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let at = root.path().join("data/tokens");
+        let folder = PrivateFolder::open(at.clone(), ".json").unwrap();
+        assert_eq!(folder.read("n", "a").unwrap(), None);
+        let long = ["x".repeat(253), "x".repeat(252) + "y", "x".repeat(250), "a".into()];
+        for (n, resource) in long.iter().enumerate() {
+            folder.write("n", resource, b"old, and longer").unwrap();
+            folder.write("n", resource, n.to_string().as_bytes()).unwrap();
+        }
+        for (n, resource) in long.iter().enumerate() {
+            assert_eq!(folder.read("n", resource).unwrap(), Some(n.to_string().into_bytes()));
+        }
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!([mode(&at), mode(&at.join("n")), mode(&folder.file("n", "a"))], [0o700, 0o700, 0o600]);
+        assert_eq!(fs::read_dir(at.join("n")).unwrap().count(), long.len(), "nothing is left beside them");
+        folder.remove("n", "a").unwrap();
+        folder.remove("n", "a").unwrap();
+        assert_eq!(folder.read("n", "a").unwrap(), None);
+
+        fs::write(at.join("n/.new-1"), "").unwrap();
+        PrivateFolder::open(at.clone(), ".json").unwrap();
+        assert!(!at.join("n/.new-1").exists());
+        fs::create_dir(folder.file("n", "b")).unwrap();
+        assert!(folder.read("n", "b").is_err() && folder.write("n", "b", b"").is_err());
+        assert_eq!(fs::read_dir(at.join("n")).unwrap().count(), long.len());
+    }
+}
