@@ -1,5 +1,6 @@
 //! The command line: what the subcommands are and what each starts. No work of its own.
 
+mod adopt;
 mod bootstrap;
 mod files;
 mod listen;
@@ -38,6 +39,8 @@ enum Command {
     Standalone(Box<standalone::StandaloneArgs>),
     /// Set up OpenBao as the store, once, with an admin's token.
     Bootstrap(Box<bootstrap::BootstrapArgs>),
+    /// Turn one entry of tofu-state in OpenBao into a state of tofustate, in its place. The old entry is kept.
+    Adopt(adopt::AdoptArgs),
     /// List the states of a running server: who holds which lock.
     States(states::StatesArgs),
 }
@@ -56,6 +59,8 @@ enum CliError {
     Standalone(#[from] standalone::StandaloneError),
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
+    #[error(transparent)]
+    Adopt(#[from] adopt::AdoptCommandError),
     #[error(transparent)]
     States(#[from] states::StatesError),
 }
@@ -111,6 +116,7 @@ fn start(command: Command, out: &mut impl Write) -> Result<(), CliError> {
     match command {
         Command::Crd => out.write_all(crate::crd::yaml()?.as_bytes())?,
         Command::Bootstrap(args) => block_on(bootstrap::run(*args, out))??,
+        Command::Adopt(args) => block_on(adopt::run(args, out))??,
         Command::States(args) => block_on(states::run(args, out))??,
         Command::Standalone(args) => block_on(async {
             let telemetry = telemetry::start()?;

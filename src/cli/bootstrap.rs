@@ -7,10 +7,9 @@ use std::{
 
 use clap::Args;
 
-use super::prompt;
+use super::prompt::{AdminTokenError, admin_token};
 use crate::openbao::{
-    BadName, BadToken, Bao, CredentialError, Fault, Instance, Mount, Settings, SettingsError, Token, is_resource,
-    read_token,
+    BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, is_resource,
     setup::{KubernetesApi, KubernetesAuth, Report, Setup, SetupError, bootstrap, check, operator_token, revoke_admin},
 };
 
@@ -92,12 +91,8 @@ pub(super) enum BootstrapError {
     Name(#[from] BadName),
     #[error("{0} is {1}")]
     Argument(&'static str, String),
-    #[error("the admin's token: {0}")]
-    AdminToken(#[from] CredentialError),
-    #[error("the admin's token: {0}")]
-    BadToken(#[from] BadToken),
-    #[error("there is no admin's token: name a file with --admin-token-file, or run this on a terminal ({0})")]
-    Prompt(std::io::Error),
+    #[error(transparent)]
+    AdminToken(#[from] AdminTokenError),
     #[error("{0}{hint}", hint = hint(.0))]
     Setup(#[from] SetupError),
     #[error("{0}")]
@@ -128,7 +123,7 @@ pub(super) async fn run(args: BootstrapArgs, out: &mut impl Write) -> Result<(),
         return Ok(out.write_all(setup.commands(file.as_deref(), args.revoke_admin_token).as_bytes())?);
     }
     let bao = Bao::new(settings, OpenBaoMetrics::default())?;
-    let admin = admin(&args)?;
+    let admin = admin_token(args.admin_token_file.as_deref())?;
     if args.check {
         let report = check(&bao, &admin, &setup).await?;
         left_behind(&args, out)?;
@@ -237,15 +232,4 @@ fn kubernetes_api(host: &str, ca: &Path) -> Result<KubernetesApi, BootstrapError
         return Err(wrong("no certificate in PEM".to_owned()));
     }
     Ok(KubernetesApi { host: host.to_owned(), ca })
-}
-
-fn admin(args: &BootstrapArgs) -> Result<Token, BootstrapError> {
-    match &args.admin_token_file {
-        Some(file) => Ok(read_token(file)?),
-        None => {
-            let text =
-                prompt::secret("The admin's token for OpenBao (it is not shown): ").map_err(BootstrapError::Prompt)?;
-            Ok(Token::parse(text.expose())?)
-        }
-    }
 }

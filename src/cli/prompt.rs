@@ -1,13 +1,39 @@
-//! Asks for a secret on the terminal, which shows nothing of it.
+//! An admin's token: from a private file, or asked for on the terminal, which shows nothing of it.
 
 use std::{
     fs::{File, OpenOptions},
     io::{self, Read as _, Write as _},
+    path::Path,
 };
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
-use crate::store::Redacted;
+use crate::{
+    openbao::{BadToken, CredentialError, Token, read_token},
+    store::Redacted,
+};
+
+/// Why there is no admin's token.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AdminTokenError {
+    #[error("the admin's token: {0}")]
+    File(#[from] CredentialError),
+    #[error("the admin's token: {0}")]
+    Bad(#[from] BadToken),
+    #[error("there is no admin's token: name a file with --admin-token-file, or run this on a terminal ({0})")]
+    Prompt(io::Error),
+}
+
+/// The admin's token: from the file, or from the terminal.
+pub(super) fn admin_token(file: Option<&Path>) -> Result<Token, AdminTokenError> {
+    match file {
+        Some(file) => Ok(read_token(file)?),
+        None => {
+            let text = secret("The admin's token for OpenBao (it is not shown): ").map_err(AdminTokenError::Prompt)?;
+            Ok(Token::parse(text.expose())?)
+        }
+    }
+}
 
 /// The terminal without echo, until this is dropped.
 struct Silent {
@@ -37,7 +63,7 @@ impl Drop for Silent {
 }
 
 /// Asks for one line.
-pub(super) fn secret(question: &str) -> io::Result<Redacted<String>> {
+fn secret(question: &str) -> io::Result<Redacted<String>> {
     let mut silent = Silent::open()?;
     silent.terminal.write_all(question.as_bytes())?;
     let line = line(|| {

@@ -69,7 +69,7 @@ pub(super) struct StandaloneArgs {
 
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 #[value(rename_all = "PascalCase")]
-enum TenancyArg {
+pub(super) enum TenancyArg {
     /// The first segment of a path is the namespace.
     Namespace,
     /// The Namespace manifest lists prefixes in tofustate.io/path-prefixes.

@@ -109,6 +109,12 @@ pub(super) fn decode(body: &[u8]) -> Option<Entry> {
     Some(Entry { value: value(data.get()), revision: Revision(metadata.version) })
 }
 
+/// The entry's own JSON in the answer to a read, as it stands there, whoever wrote it.
+pub(super) fn verbatim(body: &[u8]) -> Option<&str> {
+    let Answered { data: Read { data, .. } } = serde_json::from_slice(body).ok()?;
+    Some(data.get())
+}
+
 /// The `data` of an answer.
 pub(super) fn data<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice::<Answered<T>>(body).ok().map(|answered| answered.data)

@@ -3,6 +3,7 @@
 
 mod active;
 mod address;
+pub mod adopt;
 mod answer;
 mod call;
 mod client;

@@ -1,6 +1,7 @@
 //! The state engine: locks, versions, compression and retention over one small key-value trait. Knows no axum, kube or
 //! vaultrs.
 
+mod adopt;
 mod background;
 mod budget;
 mod change;

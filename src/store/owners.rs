@@ -130,7 +130,32 @@ pub async fn claim(
     adopt: bool,
     budget: &mut Budget,
 ) -> Result<u64, ClaimError> {
-    let decide = |found: Option<&OwnerEntry>| match found {
+    let decide = |found: Option<&OwnerEntry>| claimed(found, who, adopt);
+    Ok(change(kv, path, "claiming the path", budget, decide).await?.claim)
+}
+
+/// Whether [`claim`] would win the path now, without leave to take another's state. Changes nothing.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn free_for(kv: &dyn Kv, path: &StatePath, who: &Claimant, budget: &mut Budget) -> Result<(), ClaimError> {
+    let key = keys::owner(path);
+    loop {
+        let error = match budget.within(read(kv, &key)).await {
+            Ok(Ok(found)) => return claimed(found.as_ref().map(|(entry, _)| entry), who, false).map(drop),
+            Ok(Err(Failed::Final(error))) => return Err(error),
+            Ok(Err(Failed::Store(error))) => error.to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        if budget.pause(None).await.is_err() {
+            return Err(ClaimError::Store { doing: "looking who has the path", message: error });
+        }
+    }
+}
+
+/// What the owner entry has to become for `who` to have the path; `None` where it is so already.
+fn claimed(found: Option<&OwnerEntry>, who: &Claimant, adopt: bool) -> Result<Option<OwnerEntry>, ClaimError> {
+    match found {
         None => Ok(Some(who.entry(1))),
         Some(entry) => match entry.released {
             None if who.has(entry) => Ok(None),
@@ -138,8 +163,7 @@ pub async fn claim(
             Some(Leftover::State) if !who.has(entry) && !adopt => Err(ClaimError::HasState(entry.to_string())),
             Some(_) => Ok(Some(who.entry(entry.claim + 1))),
         },
-    };
-    Ok(change(kv, path, "claiming the path", budget, decide).await?.claim)
+    }
 }
 
 /// Raises a claim that `who` has above `above`: for a head that remembers a higher one, as after a restore.

@@ -10,7 +10,7 @@ use crate::{
     store::{Fault, Kind, PATH, Store},
 };
 
-const ALL: &[Fault] = &[
+pub(crate) const ALL: &[Fault] = &[
     Fault::Before(Kind::Unavailable),
     Fault::Before(Kind::Other),
     Fault::Before(Kind::TooLarge),

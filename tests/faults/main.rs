@@ -3,6 +3,7 @@
 //! random but names. Long runs with random faults are the model's (`tests/model`).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod adopt;
 mod dropped;
 mod each_call;
 mod limits;

@@ -188,7 +188,7 @@ impl Store {
 
     pub(crate) fn head(&self) -> Option<Head> {
         let inner = self.inner.lock().unwrap();
-        inner.entries.get(PATH).map(|stored| parse(&stored.value))
+        inner.head()
     }
 
     /// Everything in it, to set it back.
@@ -246,7 +246,8 @@ impl Store {
                 if found != wanted {
                     return Err(KvError::CasMismatch);
                 }
-                if key == PATH {
+                // Another service writes there what it likes.
+                if key == PATH && !matches!(value, Value::Foreign(_)) {
                     inner.head_lands(&parse(value));
                 }
                 let revision = found.unwrap_or(0) + 1;
@@ -333,8 +334,13 @@ impl Store {
 }
 
 impl Inner {
+    fn head(&self) -> Option<Head> {
+        let stored = self.entries.get(PATH).filter(|stored| !matches!(stored.value, Value::Foreign(_)));
+        stored.map(|stored| parse(&stored.value))
+    }
+
     fn head_lands(&mut self, after: &Head) {
-        if let Some(before) = self.entries.get(PATH).map(|stored| parse(&stored.value)) {
+        if let Some(before) = self.head() {
             if after.epoch == before.epoch && after.revision != before.revision + 1 {
                 self.violations.push(format!("revision {} follows {}", after.revision, before.revision));
             }
@@ -361,7 +367,7 @@ impl Inner {
 
     fn deleted(&mut self, key: &str) {
         let path = StatePath::parse(PATH).unwrap();
-        let head = self.entries.get(PATH).map(|stored| parse(&stored.value));
+        let head = self.head();
         if let (Some(head), Some((object, _))) = (head, keys::parse_part(&path, key))
             && head.names(object)
         {

@@ -71,6 +71,16 @@ pub async fn check_own(bao: &Bao, own: &dyn TokenSource, setup: &Setup) -> Resul
     Ok(Report::new(setup, findings, notes))
 }
 
+/// Looks at the mount and its config with an admin's token.
+///
+/// # Errors
+/// OpenBao cannot be asked now, or does not know the token.
+pub async fn check_mount(bao: &Bao, admin: &Token, setup: &Setup) -> Result<Report, SetupError> {
+    let admin = Admin { bao: bao.clone(), token: admin.clone() };
+    let items = vec![Item::Mount(setup.mount.clone()), Item::Entry(setup.mount_config())];
+    Ok(Report::new(setup, look(&admin, items).await?, Vec::new()))
+}
+
 async fn look(admin: &Admin, items: Vec<Item>) -> Result<Vec<Finding>, SetupError> {
     let mut findings = Vec::new();
     for item in items {
