@@ -84,8 +84,7 @@ fn numbers_that_openbao_rounded_are_told_of() {
     let told = old.must("team/app");
     assert!(told.contains("warning: OpenBao rounds whole numbers beyond 2^53") && told.contains(" 1 of its"), "{told}");
     let kept = old.original("team/app");
-    println!("OpenBao gives {kept}");
-    assert!(kept.contains("9007199254740991"), "{kept}");
+    assert!(kept.contains(r#""id":9007199254740992,"#) && kept.contains(r#""small":9007199254740991,"#), "{kept}");
     old.serves("team/app", "app", kept.as_bytes());
 }
 
@@ -97,7 +96,7 @@ fn an_entry_as_large_as_it_can_be_goes_in_parts() {
     let data = json!({ "state": body });
     old.put("team/app", &data);
     let told = old.must("team/app");
-    assert!(told.contains(", in 2 parts\n") || told.contains(", in 2 parts"), "{told}");
+    assert!(told.contains(", in 2 parts"), "{told}");
     assert_eq!(serde_json::from_str::<Value>(&old.original("team/app")).unwrap(), data);
     old.serves("team/app", "app", body.as_bytes());
 }
@@ -112,7 +111,6 @@ fn a_server_that_takes_more_has_larger_entries() {
     old.put("team/app", &data);
     let told = old.must("team/app");
     assert!(told.contains(", in 9 parts"), "{told}");
-    assert!(old.original("team/app") == data.to_string() || old.original("team/app").contains("\\u003c"), "other bytes");
     old.serves("team/app", "app", body.as_bytes());
     // What lay there may be had back with what bao and a shell have.
     assert_eq!(serde_json::from_str::<Value>(&old.original("team/app")).unwrap(), data);

@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     process::{Command, Output},
     sync::Arc,
     time::Duration,
@@ -31,6 +32,8 @@ pub(crate) const SECRET: &str = "hunter2-in-the-state";
 /// A server whose mount another service had before.
 pub(crate) struct Old {
     pub(crate) world: World,
+    /// A file with the root token, written once: several commands read it at a time.
+    admin: PathBuf,
 }
 
 impl Old {
@@ -40,7 +43,8 @@ impl Old {
 
     pub(crate) fn of(test: &str, server: Server) -> Option<Self> {
         let server = server.start(test)?;
-        let old = Self { world: World { server, folder: TempDir::new().unwrap(), namespace: None } };
+        let admin = server.root_token_file();
+        let old = Self { world: World { server, folder: TempDir::new().unwrap(), namespace: None }, admin };
         fixture::mount(&old.world.api(), "states", &json!({"max_versions": 10}));
         old.put("other/entry", &json!({"of": "the old service"}));
         let operator = old.world.operator();
@@ -98,9 +102,8 @@ impl Old {
 
     pub(crate) fn command(&self, key: &str, name: &str, more: &[&str]) -> Command {
         let mut command = clean(Command::new(binary()));
-        let root = self.world.server.root_token_file();
         command.args(["adopt", key, "--instance", INSTANCE, "--namespace", "team", "--name", name]);
-        command.args(["--admin-token-file", path(&root), "--openbao-addr", &self.world.server.url(0)]).args(more);
+        command.args(["--admin-token-file", path(&self.admin), "--openbao-addr", &self.world.server.url(0)]).args(more);
         command
     }
 
@@ -111,19 +114,20 @@ impl Old {
     /// Runs the command for `team/<name>`; nothing secret is in what it says.
     pub(crate) fn adopt_with(&self, key: &str, name: &str, more: &[&str]) -> Output {
         let done = Process::spawn("tofustate adopt", &mut self.command(key, name, more)).wait();
-        let root = std::fs::read_to_string(self.world.server.root_token_file()).unwrap();
+        let root = std::fs::read_to_string(&self.admin).unwrap();
         let text = said(&done);
         assert!(!text.contains(SECRET) && !text.contains(root.trim()), "a secret is in the output: {text}");
         done
     }
 
-    pub(crate) fn adopt(&self, key: &str) -> Output {
-        self.adopt_with(key, "app", &[])
+    /// Adopts for `team/app`, and answers what was said.
+    pub(crate) fn must(&self, key: &str) -> String {
+        self.must_of(key, "app")
     }
 
-    /// Adopts, and answers what was said.
-    pub(crate) fn must(&self, key: &str) -> String {
-        let done = self.adopt(key);
+    /// Adopts for `team/<name>`, and answers what was said.
+    pub(crate) fn must_of(&self, key: &str, name: &str) -> String {
+        let done = self.adopt_with(key, name, &[]);
         assert!(done.status.success(), "{}", said(&done));
         said(&done)
     }
