@@ -81,7 +81,9 @@ fn text_of(name: &str, text: String) -> Result<Content, String> {
         Ok(facts) => return Ok(Content { body: text.into_bytes(), facts, form: Form::Text(name) }),
         Err(error) => error,
     };
-    let Ok(body) = STANDARD.decode(text.trim()) else { return Err(as_text.to_string()) };
+    // Nothing would be base64 of nothing.
+    let decoded = STANDARD.decode(text.trim()).ok().filter(|body| !body.is_empty());
+    let Some(body) = decoded else { return Err(as_text.to_string()) };
     match check(&body) {
         Ok(facts) => Ok(Content { body, facts, form: Form::Base64(name) }),
         Err(_) if body.starts_with(&[0x1f, 0x8b]) => Err("it is base64 of something packed by gzip".to_owned()),
