@@ -61,7 +61,8 @@ impl Pace {
 pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
-    work.in_current_span().await
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|_| Err(Fault::NotReady("the work on a token was broken off: this process ends".to_owned())))
 }
 
 #[cfg(test)]
@@ -84,6 +85,20 @@ mod tests {
         };
         assert_eq!(tries(0, 20_000), [0, 250, 750, 1_750, 3_750, 7_750, 12_750, 17_750]);
         assert_eq!(tries(100_000, 101_000), [0, 250, 750], "a calm minute counts");
+    }
+
+    #[tokio::test]
+    async fn what_is_begun_is_done_also_where_nobody_waits_for_it_any_more() {
+        let (done, was_done) = tokio::sync::oneshot::channel();
+        let (go_on, waits) = tokio::sync::oneshot::channel();
+        let work = to_its_end(async move {
+            let _ = waits.await;
+            let _ = done.send(());
+            Ok(())
+        });
+        tokio::time::timeout(Duration::ZERO, work).await.unwrap_err();
+        go_on.send(()).unwrap();
+        was_done.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]
