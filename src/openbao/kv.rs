@@ -77,6 +77,23 @@ impl OpenBaoKv {
         }
     }
 
+    /// KV version 1 says of an entry that it has not what version 2 says. Much hangs on there being no head, and that is
+    /// rare: so it is asked what is mounted, as any token may that has some right there.
+    async fn is_kv2(&self) -> Result<(), KvError> {
+        #[derive(Deserialize)]
+        struct Mounted {
+            options: Option<Options>,
+        }
+        #[derive(Deserialize)]
+        struct Options {
+            version: Option<String>,
+        }
+        let path = format!("sys/internal/ui/mounts/{}", self.bao.settings().mount);
+        let answer = self.call(Call::new("mount", Method::GET, path)).await?;
+        let version = entry::data::<Mounted>(&answer.body).and_then(|found| found.options?.version);
+        if version.as_deref() == Some("2") { Ok(()) } else { Err(self.no_kv2()) }
+    }
+
     fn no_kv2(&self) -> KvError {
         KvError::Gone(format!(
             "what is mounted at {} is no KV version 2: see tofustate bootstrap --check",
@@ -92,7 +109,8 @@ impl Kv for OpenBaoKv {
         let room = if key.starts_with(keys::VERSIONS) { entry::room(self.part_bytes()) } else { 0 };
         match self.call(Call { room, ..call }).await {
             Ok(answer) => entry::decode(&answer.body).map(Some).ok_or_else(|| self.no_kv2()),
-            Err(Fault::NotFound) => Ok(None),
+            Err(Fault::NotFound) if key.starts_with(keys::VERSIONS) => Ok(None),
+            Err(Fault::NotFound) => self.is_kv2().await.map(|()| None),
             // Not "there is none": a head is never deleted by tofustate, so this is damage, and not to be written over.
             Err(Fault::Deleted { version, how }) => {
                 let what = format!(

@@ -187,6 +187,9 @@ fn kv_version_1_is_found_out() {
     run(async {
         let settings = Settings { mount: "old".to_owned(), ..settings(&server, &[0]) };
         let kv = kv(&Bao::new(settings, OpenBaoMetrics::default()).unwrap(), &token);
+        // Of what it has not it says the same as version 2.
+        let none = kv.get("team/none").await.unwrap_err();
+        assert!(matches!(none, KvError::Gone(_)) && none.to_string().contains("KV version 2"), "{none}");
         // It writes, and compares nothing.
         let put = kv.put("team/app", &document("{}"), Expect::At(Revision(7))).await.unwrap_err();
         assert!(matches!(put, KvError::Other(_)) && put.to_string().contains("KV version 2"), "{put}");
