@@ -14,6 +14,7 @@ use tracing::{Instrument as _, Span, debug, field::Empty, info_span};
 use super::{
     Bao, Fault, Tenure, Token, TokenSource,
     active::Leader,
+    token::without_another,
     wire::{Answer, Ask, Connection},
 };
 
@@ -89,7 +90,10 @@ impl Bao {
             debug!(operation = call.operation, node = %tenure.address, %fault, "OpenBao did not do it");
             self.note(&tenure, &fault);
             let again = if matches!(fault, Fault::Denied(_) | Fault::InvalidToken) {
-                !std::mem::replace(&mut token_tried, true) && tokens.refused(&token).await
+                if std::mem::replace(&mut token_tried, true) || !tokens.refused(&token).await {
+                    return Err(without_another(tokens, fault).await);
+                }
+                true
             } else {
                 let elsewhere = fault.asks_for_another_node() && !fault.ambiguous();
                 elsewhere && !std::mem::replace(&mut node_tried, true)

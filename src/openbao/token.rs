@@ -67,6 +67,20 @@ pub trait TokenSource: Send + Sync {
 
     /// OpenBao refused `token`. A source that can look for another does so, and answers whether it has one now.
     async fn refused(&self, token: &Token) -> bool;
+
+    /// Why there is no other token than one that was refused, where that is known: what a person has to do about it.
+    async fn why_none(&self) -> Option<Fault> {
+        None
+    }
+}
+
+/// What is told of a call that was refused, where there is no other token: why there is none, if that is known.
+pub(super) async fn without_another(tokens: &dyn TokenSource, refusal: Fault) -> Fault {
+    match tokens.why_none().await {
+        None => refusal,
+        Some(no_token @ Fault::NoToken(_)) => no_token,
+        Some(trouble) => Fault::NoToken(trouble.to_string()),
+    }
 }
 
 /// One token that stays.
@@ -84,6 +98,36 @@ impl TokenSource for Token {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    struct Bad(Option<Fault>);
+
+    #[async_trait]
+    impl TokenSource for Bad {
+        fn token(&self) -> Option<Token> {
+            None
+        }
+
+        async fn refused(&self, _: &Token) -> bool {
+            false
+        }
+
+        async fn why_none(&self) -> Option<Fault> {
+            self.0.clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_refusal_says_why_there_is_no_other_token() {
+        let gone = Fault::RoleGone("unknown role x".to_owned());
+        for (trouble, says) in [
+            (None, "OpenBao does not know the token"),
+            (Some(gone), "there is no token for OpenBao: unknown role x: run tofustate bootstrap"),
+            (Some(Fault::NoToken("a".to_owned())), "there is no token for OpenBao: a"),
+        ] {
+            let told = without_another(&Bad(trouble), Fault::InvalidToken).await.to_string();
+            assert!(told.starts_with(says), "{told}");
+        }
+    }
 
     #[test]
     fn a_token_is_trimmed_and_never_shown() {

@@ -9,6 +9,7 @@ use vaultrs::api::{AuthInfo, token::responses::LookupTokenResponse};
 use super::{
     Bao, Fault, Instance, Mount, Policy, PolicyName, Token, TokenSource,
     request::{Reply, Request},
+    token::without_another,
 };
 
 /// What makes policies and tokens of states. Cloning shares it.
@@ -158,9 +159,10 @@ impl Tokens {
     async fn ask(&self, request: &Request) -> Result<Reply, Fault> {
         let token = self.own.obtain().await?;
         match self.bao.request(Some(&token), request).await {
-            Err(Fault::InvalidToken | Fault::Denied(_)) if self.own.refused(&token).await => {
-                self.bao.request(Some(&self.own.obtain().await?), request).await
-            }
+            Err(fault @ (Fault::InvalidToken | Fault::Denied(_))) => match self.own.refused(&token).await {
+                true => self.bao.request(Some(&self.own.obtain().await?), request).await,
+                false => Err(without_another(self.own.as_ref(), fault).await),
+            },
             done => done,
         }
     }

@@ -147,6 +147,10 @@ impl TokenSource for Login {
         let (inner, token) = (self.inner.clone(), token.clone());
         to_its_end(async move { inner.have(&mut work, Some(&token)).await }).await.is_ok()
     }
+
+    async fn why_none(&self) -> Option<Fault> {
+        self.inner.work.lock().await.trouble.clone()
+    }
 }
 
 impl fmt::Debug for Login {

@@ -172,6 +172,10 @@ impl TokenSource for ScopedToken {
         let (inner, token) = (self.inner.clone(), token.clone());
         to_its_end(async move { inner.have(&mut work, Some(&token)).await }).await.unwrap_or(false)
     }
+
+    async fn why_none(&self) -> Option<Fault> {
+        self.inner.work.lock().await.trouble.clone()
+    }
 }
 
 fn unkept(error: KeeperError) -> Fault {
