@@ -6,7 +6,10 @@ use std::{fmt, sync::Arc, time::Duration};
 use serde_json::Value;
 use ureq::{
     Agent,
-    http::{Request, Response, header::RETRY_AFTER},
+    http::{
+        Request, Response,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     tls::{RootCerts, TlsConfig},
 };
 
@@ -118,6 +121,10 @@ impl Api {
         }
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
+        }
+        if method == "PATCH" {
+            // Nothing else is taken for one.
+            request = request.header(CONTENT_TYPE, "application/merge-patch+json");
         }
         let request = request.body(body).map_err(|error| error.to_string())?;
         let request = self.agent.configure_request(request).timeout_global(Some(limit)).build();

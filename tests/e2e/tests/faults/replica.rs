@@ -1,0 +1,253 @@
+//! A replica as a process of its own would be: its own connection, login, tokens of states, engine and listener.
+
+use std::{
+    collections::BTreeMap,
+    net::TcpListener,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tofustate::{
+    http::{App, HttpOptions, ServerOptions, router, serve},
+    openbao::{Bao, FileKeeper, Login, OpenBaoStores, Replica as Share, Settings as Connection},
+    registry::{Backend, Credential, CredentialHash, Registry, ResourceName, Role},
+    store::{
+        Budget, Engine, EngineOptions, Mark, Registration, Settings, State, StateError, StatePath, Stores as _,
+        owners::{self, Claimant},
+    },
+    telemetry::{EngineMetrics, HttpMetrics, OpenBaoMetrics},
+};
+use tofustate_e2e::ask::{Answer, Ask, ask, lock_info};
+use tokio::{runtime::Runtime, sync::watch};
+
+use crate::world::{INSTANCE, World, instance};
+
+/// The token of every path.
+const TOKEN: &str = "rw-7Yx0pQ-token-of-all-paths";
+
+/// What may differ from one test to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Options {
+    /// How long a request may wait for the store.
+    pub(crate) budget: Duration,
+    /// How long a head that was read may be the base of a change.
+    pub(crate) head_age: Duration,
+    /// How long one call of OpenBao may take.
+    pub(crate) call: Duration,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        let (budget, head_age) = (HttpOptions::default().budget, EngineOptions::default().head_age);
+        Self { budget, head_age, call: Duration::from_secs(10) }
+    }
+}
+
+impl Options {
+    /// For faults that no waiting mends.
+    pub(crate) fn impatient() -> Self {
+        Self { budget: Duration::from_secs(4), ..Self::default() }
+    }
+}
+
+/// A replica that serves. What it runs ends with it.
+pub(crate) struct Replica {
+    runtime: Option<Runtime>,
+    engine: Engine,
+    registry: Arc<Registry>,
+    states: Mutex<BTreeMap<String, State>>,
+    folder: PathBuf,
+    stop: watch::Sender<bool>,
+    pub(crate) stores: OpenBaoStores,
+    pub(crate) login: Arc<Login>,
+    pub(crate) url: String,
+}
+
+impl Replica {
+    /// Serves nothing yet. `name`: of its folder.
+    pub(crate) fn start(world: &World, name: &str, options: Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let settings = Connection { call_timeout: options.call, ..world.settings() };
+        let bao = Bao::new(settings, OpenBaoMetrics::default()).unwrap();
+        let login = world.login(&bao);
+        let folder = world.folder.path().join(name);
+        let keeper = Arc::new(FileKeeper::open(&folder).unwrap());
+        let stores = OpenBaoStores::new(bao, login.clone(), instance(), keeper).unwrap();
+        let asked = EngineOptions { head_age: options.head_age, ..EngineOptions::default() };
+        let engine = Engine::new(asked, EngineMetrics::default());
+        let registry = Arc::new(Registry::default());
+        registry.replace([]);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (stop, stopped) = watch::channel(false);
+        let http = HttpOptions { budget: options.budget, ..HttpOptions::default() };
+        let router = router(App::new(registry.clone(), http, HttpMetrics::default()));
+        runtime.spawn({
+            let stopped = stopped.clone();
+            async move { serve(listener, router, ServerOptions::default(), &HttpMetrics::default(), stopped).await }
+        });
+        runtime.spawn({
+            let (engine, stopped) = (engine.clone(), stopped.clone());
+            async move { engine.run_background(stopped).await }
+        });
+        runtime.spawn({
+            let (login, stopped) = (login.clone(), stopped.clone());
+            async move { login.run(stopped).await }
+        });
+        runtime.spawn({
+            let stores = stores.clone();
+            async move { stores.run(|| Share::Leader, stopped).await }
+        });
+        let states = Mutex::default();
+        Self { runtime: Some(runtime), engine, registry, states, folder, stop, stores, login, url }
+    }
+
+    /// Serves a path, `<team>/<name>`, that this replica never saw.
+    pub(crate) fn serve(&self, path: &str) -> State {
+        let state = self.open(path, None);
+        self.run(state.register(&mut budget())).unwrap();
+        state
+    }
+
+    /// Serves a path of which `mark` was seen; does not look whether its head is there.
+    pub(crate) fn open(&self, path: &str, mark: Option<Mark>) -> State {
+        let (namespace, name) = resource(path);
+        let resource = ResourceName { namespace, name };
+        let who = Claimant {
+            instance: INSTANCE.to_owned(),
+            namespace: resource.namespace.clone(),
+            name: resource.name.clone(),
+            uid: None,
+        };
+        let path = StatePath::parse(path).unwrap();
+        if mark.is_none() {
+            let owners = self.stores.owners();
+            assert_eq!(self.run(owners::claim(&*owners, &path, &who, false, &mut budget())), Ok(1));
+        }
+        let owner = who.owner(1);
+        let kv = self.stores.state(&path, &owner);
+        let state =
+            self.engine.open(Registration { path: path.clone(), kv, owner, mark, settings: Settings::default() });
+        let hash = CredentialHash::of(TOKEN);
+        let credentials = vec![Credential { identity: "token".to_owned(), role: Role::ReadWrite, hash }];
+        self.registry.set(&path, Some(Arc::new(Backend { resource, state: state.clone(), credentials })));
+        self.states.lock().unwrap().insert(path.to_string(), state.clone());
+        state
+    }
+
+    pub(crate) fn state(&self, path: &str) -> State {
+        self.states.lock().unwrap()[path].clone()
+    }
+
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.as_ref().unwrap().block_on(work)
+    }
+
+    /// The accessor of the token that it has for a path.
+    pub(crate) fn accessor(&self, path: &str) -> String {
+        let (namespace, name) = resource(path);
+        self.stores.token(&namespace, &name).unwrap().accessor().expect("the state was used")
+    }
+
+    /// That token itself.
+    pub(crate) fn secret(&self, path: &str) -> String {
+        let (namespace, name) = resource(path);
+        let kept = std::fs::read(self.folder.join(namespace).join(format!("{name}.json"))).unwrap();
+        serde_json::from_slice::<Value>(&kept).unwrap()["token"].as_str().unwrap().to_owned()
+    }
+
+    /// A request of a client; `path` may have a query.
+    pub(crate) fn ask(&self, method: &str, path: &str) -> Ask {
+        ask(method, &format!("{}/{path}", self.url)).token(TOKEN)
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path).send()
+    }
+
+    pub(crate) fn lock(&self, path: &str, id: &str) -> Answer {
+        self.ask("LOCK", path).body(lock_info(id)).send()
+    }
+
+    pub(crate) fn unlock(&self, path: &str, id: &str) -> Answer {
+        self.ask("UNLOCK", path).body(lock_info(id)).send()
+    }
+
+    /// `lock`: empty for none.
+    pub(crate) fn post(&self, path: &str, lock: &str, body: &[u8]) -> Answer {
+        let under = if lock.is_empty() { path.to_owned() } else { format!("{path}?ID={lock}") };
+        self.ask("POST", &under).body(body).send()
+    }
+
+    /// Each verb once; `lock` is the one that is held, or was. One after the other: those that change something wait for
+    /// each other, and who waited in vain is told that and no more.
+    pub(crate) fn every_verb(&self, path: &str, lock: &str) -> [(&'static str, Answer); 5] {
+        [
+            ("GET", self.get(path)),
+            ("LOCK", self.lock(path, "another-lock")),
+            ("POST", self.post(path, lock, &body(99, 1_000))),
+            ("UNLOCK", self.unlock(path, lock)),
+            ("DELETE", self.ask("DELETE", path).send()),
+        ]
+    }
+
+    /// Each verb is answered 503, with a sentence that has one of these in it. Never "no state yet".
+    pub(crate) fn says(&self, path: &str, lock: &str, one_of: &[&str]) {
+        for (verb, answer) in self.every_verb(path, lock) {
+            let text = answer.text();
+            assert_eq!(answer.status(), 503, "{verb}: {text}");
+            let sentence = serde_json::from_str::<Value>(&text).unwrap()["error"].as_str().unwrap().to_owned();
+            assert!(one_of.iter().any(|part| sentence.contains(part)), "{verb}: {sentence}");
+        }
+    }
+
+    /// Whether the state is these bytes.
+    pub(crate) fn has(&self, path: &str, bytes: &[u8]) {
+        let answer = self.get(path);
+        assert!(answer.is(200).bytes() == bytes, "{path} is something else");
+    }
+
+    /// As a person who accepts the head that is there, or is not, in place of the one seen last.
+    pub(crate) fn accept(&self, path: &str, lost: bool) -> Result<(), StateError> {
+        let state = self.state(path);
+        let epoch = state.mark().unwrap().epoch;
+        self.run(async {
+            match lost {
+                true => state.accept_empty(epoch, &mut budget()).await,
+                false => state.accept_restore(epoch, &mut budget()).await,
+            }
+        })
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// The namespace and the name of a path's resource.
+fn resource(path: &str) -> (String, String) {
+    let (namespace, name) = path.split_once('/').unwrap();
+    (namespace.to_owned(), name.replace('/', "-"))
+}
+
+pub(crate) fn budget() -> Budget {
+    Budget::new(Duration::from_secs(25))
+}
+
+/// A state of that serial and about that many bytes, that hardly compress.
+pub(crate) fn body(serial: u64, len: usize) -> Vec<u8> {
+    let mut seed = serial.wrapping_mul(2).wrapping_add(1);
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'A' + (seed >> 59) as u8 % 26)
+    });
+    let noise: String = noise.take(len).collect();
+    format!(r#"{{"version":4,"serial":{serial},"lineage":"l","resources":[],"noise":"{noise}"}}"#).into_bytes()
+}

@@ -1,0 +1,150 @@
+//! Tokens, policies and the token role are taken away while replicas serve.
+
+use serde_json::{Value, json};
+use tofustate_e2e::{bao::fixture, wait};
+
+use crate::{
+    clients::Clients,
+    replica::{Options, Replica, body},
+    world::{POLICY, ROLE, World, policy, private, said, token},
+};
+
+const PATH: &str = "team/app";
+
+fn revoke(world: &World, accessor: &str) {
+    world.api().must("POST", "auth/token/revoke-accessor", &json!({ "accessor": accessor }));
+}
+
+#[test]
+fn a_states_tokens_are_revoked_again_and_again_and_no_client_is_told() {
+    let name = "a_states_tokens_are_revoked_again_and_again_and_no_client_is_told";
+    let Some(world) = World::set_up(name) else { return };
+    let replicas = ["one", "two"].map(|name| Replica::start(&world, name, Options::default()));
+    let states = ["team/app", "team/other"];
+    for (replica, path) in replicas.iter().flat_map(|replica| states.map(|path| (replica, path))) {
+        replica.serve(path);
+    }
+    let accessors = || replicas.each_ref().map(|replica| states.map(|path| replica.accessor(path)));
+    let mut revoked = Vec::new();
+    let clients = Clients::at_work(&replicas.each_ref(), &states, |clients| {
+        for _ in 0..5 {
+            clients.go_on(4);
+            for accessor in accessors().into_iter().flatten() {
+                revoke(&world, &accessor);
+                revoked.push(accessor);
+            }
+            clients.go_on(4);
+        }
+    });
+    println!("{name}: {} tokens revoked, {} cycles", revoked.len(), clients.cycles());
+    for accessor in accessors().into_iter().flatten() {
+        assert!(!revoked.contains(&accessor), "a token came back");
+    }
+    for path in states {
+        assert_eq!(world.tokens_of(&policy(path)).len(), 2, "one of each replica, and none beside");
+    }
+}
+
+#[test]
+fn a_states_policy_is_deleted_again_and_again_and_no_client_is_told() {
+    let name = "a_states_policy_is_deleted_again_and_again_and_no_client_is_told";
+    let Some(world) = World::set_up(name) else { return };
+    let replicas = ["one", "two"].map(|name| Replica::start(&world, name, Options::default()));
+    replicas.iter().for_each(|replica| drop(replica.serve(PATH)));
+    let at = format!("sys/policies/acl/{}", policy(PATH));
+    let text = world.api().must("GET", &at, &Value::Null)["policy"].clone();
+    let before = replicas.each_ref().map(|replica| replica.accessor(PATH));
+    let harms = [None, Some("path \"x\" { capabilities = [\"read\"] }"), None];
+    let clients = Clients::at_work(&replicas.each_ref(), &[PATH], |clients| {
+        for harm in harms {
+            clients.go_on(4);
+            match harm {
+                None => world.api().must("DELETE", &at, &Value::Null),
+                Some(other) => world.api().must("POST", &at, &json!({ "policy": other })),
+            };
+            clients.go_on(4);
+            assert_eq!(world.api().must("GET", &at, &Value::Null)["policy"], text);
+        }
+    });
+    println!("{name}: {} times, {} cycles", harms.len(), clients.cycles());
+    assert_eq!(replicas.each_ref().map(|replica| replica.accessor(PATH)), before, "the tokens were not at fault");
+}
+
+#[test]
+fn without_the_token_role_tokens_live_on_and_what_is_lost_heals_after_bootstrap() {
+    let name = "without_the_token_role_tokens_live_on_and_what_is_lost_heals_after_bootstrap";
+    let Some(world) = World::set_up(name) else { return };
+    let replica = Replica::start(&world, "one", Options::impatient());
+    replica.serve(PATH);
+    let state = body(1, 60_000);
+    replica.lock(PATH, "held").is(200);
+    replica.post(PATH, "held", &state).is(200);
+    world.api().must("DELETE", &format!("auth/token/roles/{ROLE}"), &Value::Null);
+    replica.has(PATH, &state);
+    replica.post(PATH, "held", &state).is(200);
+
+    revoke(&world, &replica.accessor(PATH));
+    replica.says(PATH, "held", &["run tofustate bootstrap"]);
+    let done = world.bootstrap(&[]);
+    assert!(done.status.success(), "{}", said(&done));
+    wait::until("it is healed", || match replica.get(PATH) {
+        answer if answer.status() == 200 => Ok(()),
+        answer => Err(answer.text()),
+    });
+    replica.has(PATH, &state);
+    replica.unlock(PATH, "held").is(200);
+}
+
+#[test]
+fn the_operators_token_is_revoked_and_states_are_served_until_they_need_it() {
+    let name = "the_operators_token_is_revoked_and_states_are_served_until_they_need_it";
+    let Some(world) = World::set_up(name) else { return };
+    let replica = Replica::start(&world, "one", Options::impatient());
+    for path in [PATH, "team/other"] {
+        replica.serve(path);
+    }
+    let state = body(1, 60_000);
+    replica.lock(PATH, "held").is(200);
+    replica.post(PATH, "held", &state).is(200);
+    let own = token(&world.operator());
+    world.api().must("POST", "auth/token/revoke", &json!({"token": own.expose()}));
+    // Its own token is enough for a state.
+    Clients::at_work(&[&replica], &["team/other"], |clients| clients.go_on(5));
+    replica.has(PATH, &state);
+
+    // One that is lost cannot be replaced: it says what is missing, and where that is taken from.
+    revoke(&world, &replica.accessor(PATH));
+    let file = world.operator();
+    replica.says(PATH, "held", &[file.to_str().unwrap()]);
+    let trouble = replica.run(replica.login.trouble()).unwrap();
+    assert!(trouble.contains("bootstrap --operator-token-file"), "{trouble}");
+    let next = fixture::token(&world.api(), &[POLICY]);
+    private(&file, &next.secret);
+    wait::until("it is healed", || match replica.get(PATH) {
+        answer if answer.status() == 200 => Ok(()),
+        answer => Err(answer.text()),
+    });
+    replica.has(PATH, &state);
+    replica.unlock(PATH, "held").is(200);
+}
+
+#[test]
+fn the_operators_and_the_states_tokens_are_revoked_and_another_is_in_the_file() {
+    let name = "the_operators_and_the_states_tokens_are_revoked_and_another_is_in_the_file";
+    let Some(world) = World::set_up(name) else { return };
+    let replicas = ["one", "two"].map(|name| Replica::start(&world, name, Options::default()));
+    replicas.iter().for_each(|replica| drop(replica.serve(PATH)));
+    let clients = Clients::at_work(&replicas.each_ref(), &[PATH], |clients| {
+        for _ in 0..3 {
+            clients.go_on(4);
+            let former = token(&world.operator());
+            private(&world.operator(), &fixture::token(&world.api(), &[POLICY]).secret);
+            world.api().must("POST", "auth/token/revoke", &json!({"token": former.expose()}));
+            for replica in &replicas {
+                revoke(&world, &replica.accessor(PATH));
+            }
+            clients.go_on(4);
+        }
+    });
+    println!("{name}: {} cycles", clients.cycles());
+}
