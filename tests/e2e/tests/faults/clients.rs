@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tofustate_e2e::wait;
 
 use crate::replica::{Replica, body};
@@ -22,6 +23,7 @@ pub(crate) struct Work {
     serial: AtomicU64,
     cycles: AtomicU64,
     refused: AtomicU64,
+    reads: AtomicU64,
 }
 
 /// What all clients share.
@@ -81,8 +83,31 @@ impl Work {
     }
 }
 
+impl Work {
+    /// Reads without a lock: what was acknowledged before it began, or something newer, and that whole.
+    fn read(&self, replica: &Replica) -> Result<(), String> {
+        let least = self.serial.load(Ordering::SeqCst);
+        let answer = replica.get(self.path);
+        let serial = match answer.status() {
+            200 => {
+                serde_json::from_slice::<Value>(answer.bytes()).map_err(|error| format!("a read: {error}"))?["serial"]
+                    .as_u64()
+            }
+            404 => Some(0),
+            other => return Err(format!("a read: {other} {}", answer.text())),
+        };
+        match serial {
+            Some(0) if least == 0 => {}
+            Some(serial) if serial >= least && answer.bytes() == body(serial, size(serial)) => {}
+            wrong => return Err(format!("a read found serial {wrong:?} after {least}")),
+        }
+        self.reads.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
 impl Clients {
-    /// Has clients of each path at work through each replica while `happens` runs.
+    /// Has clients of each path, and one that only reads, at work through each replica while `happens` runs.
     pub(crate) fn at_work(replicas: &[&Replica], paths: &[&'static str], happens: impl FnOnce(&Self)) -> Self {
         let works = paths.iter().map(|path| Work { path, ..Work::default() }).collect();
         let clients = Self { works, ..Self::default() };
@@ -90,16 +115,12 @@ impl Clients {
             for work in &clients.works {
                 for (name, replica) in replicas.iter().enumerate() {
                     let clients = &clients;
+                    scope.spawn(move || clients.again(|round| work.cycle(replica, &format!("{name}-{round}"))));
                     scope.spawn(move || {
-                        for round in 0.. {
-                            if clients.stop.load(Ordering::Relaxed) {
-                                return;
-                            }
-                            if let Err(wrong) = work.cycle(replica, &format!("{name}-{round}")) {
-                                clients.failed.lock().unwrap().push(wrong);
-                                return;
-                            }
-                        }
+                        clients.again(|_| {
+                            thread::sleep(Duration::from_millis(40));
+                            work.read(replica)
+                        });
                     });
                 }
             }
@@ -109,6 +130,18 @@ impl Clients {
         });
         assert_eq!(*clients.failed.lock().unwrap(), Vec::<String>::new());
         clients
+    }
+
+    fn again(&self, client: impl Fn(u64) -> Result<(), String>) {
+        for round in 0.. {
+            if self.stop.load(Ordering::Relaxed) {
+                return;
+            }
+            if let Err(wrong) = client(round) {
+                self.failed.lock().unwrap().push(wrong);
+                return;
+            }
+        }
     }
 
     /// Waits for more cycles of each path.
@@ -125,6 +158,11 @@ impl Clients {
 
     pub(crate) fn cycles(&self) -> u64 {
         self.works.iter().map(|work| work.cycles.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Reads without a lock.
+    pub(crate) fn reads(&self) -> u64 {
+        self.works.iter().map(|work| work.reads.load(Ordering::Relaxed)).sum()
     }
 
     /// How often a LOCK found the path locked.

@@ -4,6 +4,7 @@
 
 mod audit;
 mod clients;
+mod cluster;
 mod missing;
 mod replica;
 mod restored;

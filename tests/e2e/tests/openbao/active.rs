@@ -47,7 +47,12 @@ struct Traffic {
     stop: AtomicBool,
     written: AtomicU64,
     reads: AtomicU64,
+    /// Those of a client that knows a standby only.
+    by_standby: AtomicU64,
 }
+
+/// How many writes and reads come between two events.
+const SOME: u64 = 200;
 
 impl Traffic {
     async fn write(&self, kv: OpenBaoKv) {
@@ -74,6 +79,25 @@ impl Traffic {
             self.reads.fetch_add(1, Ordering::Relaxed);
         }
     }
+
+    /// As `read`, of a client whose only node may be away itself: then it reads nothing.
+    async fn read_by_standby(&self, kv: OpenBaoKv) {
+        while !self.stop.load(Ordering::Relaxed) {
+            let least = self.written.load(Ordering::SeqCst);
+            match kv.get("team/app").await {
+                Ok(Some(found)) => {
+                    let Value::Document(text) = &found.value else { panic!("{found:?}") };
+                    let number: u64 = text.parse().unwrap();
+                    assert!(number >= least, "a stale read by way of a standby: {number} after {least}");
+                    self.by_standby.fetch_add(1, Ordering::Relaxed);
+                }
+                // Nothing was written yet.
+                Ok(None) if least == 0 => {}
+                Err(KvError::Unavailable { .. }) => sleep(Duration::from_millis(50)).await,
+                other => panic!("a read by way of a standby: {other:?}"),
+            }
+        }
+    }
 }
 
 /// A write whose answer was lost is looked for, as the engine does.
@@ -97,7 +121,7 @@ fn under_traffic(name: &str, happens: impl AsyncFnOnce(&mut bao::Bao, &Traffic))
     let setup = Setup { nodes: 3, openbao_only: true, ..Setup::default() };
     let Some(mut server) = setup.start(name) else { return };
     let token = fixture::states(&server.api());
-    let traffic = Arc::new(Traffic { stop: false.into(), written: 0.into(), reads: 0.into() });
+    let traffic = Arc::new(Traffic { stop: false.into(), written: 0.into(), reads: 0.into(), by_standby: 0.into() });
     run(async {
         let mut tasks = tokio::task::JoinSet::new();
         let all: Vec<usize> = (0..server.nodes()).collect();
@@ -109,6 +133,9 @@ fn under_traffic(name: &str, happens: impl AsyncFnOnce(&mut bao::Bao, &Traffic))
             let traffic = traffic.clone();
             tasks.spawn(async move { if reader == 0 { traffic.write(kv).await } else { traffic.read(kv).await } });
         }
+        let standby = kv(&Bao::new(settings(&server, &[server.standby()]), OpenBaoMetrics::default()).unwrap(), &token);
+        let shared = traffic.clone();
+        tasks.spawn(async move { shared.read_by_standby(standby).await });
         let watch = async {
             if let Some(ended) = tasks.join_next().await {
                 ended.unwrap();
@@ -125,8 +152,9 @@ fn under_traffic(name: &str, happens: impl AsyncFnOnce(&mut bao::Bao, &Traffic))
         }
     });
     let (written, reads) = (traffic.written.load(Ordering::Relaxed), traffic.reads.load(Ordering::Relaxed));
-    println!("{name}: {written} writes, {reads} reads, none stale");
-    assert!(written > 100 && reads > 100, "{written} writes, {reads} reads");
+    let by_standby = traffic.by_standby.load(Ordering::Relaxed);
+    println!("{name}: {written} writes, {reads} reads, {by_standby} by way of a standby, none stale");
+    assert!(written >= 1_000 && reads >= 1_000 && by_standby > 0, "{written} writes, {reads} reads, {by_standby}");
 }
 
 impl Traffic {
@@ -144,11 +172,11 @@ impl Traffic {
 fn the_leader_steps_down_and_nobody_reads_the_past() {
     under_traffic("the_leader_steps_down_and_nobody_reads_the_past", async |server, traffic| {
         for _ in 0..5 {
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             // Where nobody else is ready, it becomes active again.
             off(|| server.step_down());
         }
-        traffic.goes_on(50).await;
+        traffic.goes_on(SOME).await;
     });
 }
 
@@ -156,19 +184,19 @@ fn the_leader_steps_down_and_nobody_reads_the_past() {
 fn the_leader_is_killed_and_nobody_reads_the_past() {
     under_traffic("the_leader_is_killed_and_nobody_reads_the_past", async |server, traffic| {
         for _ in 0..3 {
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             let former = off(|| {
                 let former = server.active();
                 server.kill(former);
                 former
             });
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             off(|| {
                 server.restart(former);
                 server.settled();
             });
         }
-        traffic.goes_on(50).await;
+        traffic.goes_on(SOME).await;
     });
 }
 
@@ -176,16 +204,16 @@ fn the_leader_is_killed_and_nobody_reads_the_past() {
 fn the_leader_is_frozen_and_nobody_waits_for_it() {
     under_traffic("the_leader_is_frozen_and_nobody_waits_for_it", async |server, traffic| {
         for _ in 0..2 {
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             let former = off(|| {
                 let former = server.active();
                 server.freeze(former);
                 former
             });
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             // It may still take itself for the leader, for a moment.
             off(|| server.thaw(former));
-            traffic.goes_on(200).await;
+            traffic.goes_on(SOME).await;
             // OpenBao 2.6.2 does not always come to itself again when requests were under way: then it answers nobody.
             off(|| {
                 server.kill(former);
@@ -193,7 +221,7 @@ fn the_leader_is_frozen_and_nobody_waits_for_it() {
                 server.settled();
             });
         }
-        traffic.goes_on(50).await;
+        traffic.goes_on(SOME).await;
     });
 }
 
@@ -201,19 +229,19 @@ fn the_leader_is_frozen_and_nobody_waits_for_it() {
 fn the_leader_is_sealed_and_nobody_reads_the_past() {
     under_traffic("the_leader_is_sealed_and_nobody_reads_the_past", async |server, traffic| {
         for _ in 0..3 {
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             let former = off(|| {
                 let former = server.seal();
                 server.active_but(former);
                 former
             });
-            traffic.goes_on(50).await;
+            traffic.goes_on(SOME).await;
             off(|| {
                 server.unseal(former);
                 server.settled();
             });
         }
-        traffic.goes_on(50).await;
+        traffic.goes_on(SOME).await;
     });
 }
 

@@ -215,25 +215,36 @@ fn leaders_come_and_go_and_no_client_is_told() {
     let name = "leaders_come_and_go_and_no_client_is_told";
     let Some(mut server) = (Setup { nodes: 3, ..Setup::default() }).start(name) else { return };
     let cycles = at_work(&mut server, async |server, work| {
-        for round in 0..4 {
+        for round in 0..5 {
             work.goes_on(25).await;
-            let former = off(|| match round {
-                0 | 2 => server.step_down(),
-                1 => {
-                    let former = server.active();
-                    server.kill(former);
-                    former
+            let former = off(|| {
+                let former = server.active();
+                match round {
+                    0 | 4 => drop(server.step_down()),
+                    1 => server.kill(former),
+                    2 => server.freeze(former),
+                    _ => drop(server.seal()),
                 }
-                _ => server.seal(),
+                former
             });
             work.goes_on(25).await;
             off(|| match round {
-                0 | 2 => {}
+                0 | 4 => {}
                 1 => server.restart(former),
+                2 => server.thaw(former),
                 _ => server.unseal(former),
             });
+            if round == 2 {
+                work.goes_on(25).await;
+                // OpenBao 2.6.2 does not always come to itself again when requests were under way: then it answers nobody.
+                off(|| {
+                    server.kill(former);
+                    server.restart(former);
+                });
+            }
             off(|| server.settled());
         }
     });
     println!("{name}: {cycles} cycles");
+    assert!(cycles >= 250, "{cycles} cycles");
 }
