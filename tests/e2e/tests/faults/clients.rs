@@ -13,7 +13,7 @@ use std::{
 use serde_json::Value;
 use tofustate_e2e::wait;
 
-use crate::replica::{Replica, body};
+use crate::{asks::body, replica::Replica};
 
 /// The work on one path.
 #[derive(Default)]

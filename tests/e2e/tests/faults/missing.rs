@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tofustate_e2e::{bao::Api, wait};
 
 use crate::{
-    replica::{Options, Replica, body},
+    asks::body,
+    replica::{Options, Replica},
     world::{World, said},
 };
 

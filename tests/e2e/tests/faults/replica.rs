@@ -11,21 +11,20 @@ use std::{
 use serde_json::Value;
 use tofustate::{
     http::{App, HttpOptions, ServerOptions, router, serve},
-    openbao::{Bao, FileKeeper, Login, OpenBaoStores, Replica as Share, Settings as Connection},
-    registry::{Backend, Credential, CredentialHash, Registry, ResourceName, Role},
+    openbao::{Bao, Credential, FileKeeper, Login, OpenBaoStores, Replica as Share, Settings as Connection},
+    registry::{Backend, Credential as ClientCredential, CredentialHash, Registry, ResourceName, Role},
     store::{
         Budget, Engine, EngineOptions, Mark, Registration, Settings, State, StateError, StatePath, Stores as _,
         owners::{self, Claimant},
     },
     telemetry::{EngineMetrics, HttpMetrics, OpenBaoMetrics},
 };
-use tofustate_e2e::ask::{Answer, Ask, ask, lock_info};
 use tokio::{runtime::Runtime, sync::watch};
 
 use crate::world::{INSTANCE, World, instance};
 
 /// The token of every path.
-const TOKEN: &str = "rw-7Yx0pQ-token-of-all-paths";
+pub(crate) const TOKEN: &str = "rw-7Yx0pQ-token-of-all-paths";
 
 /// What may differ from one test to the next.
 #[derive(Clone, Copy)]
@@ -68,11 +67,15 @@ pub(crate) struct Replica {
 impl Replica {
     /// Serves nothing yet. `name`: of its folder.
     pub(crate) fn start(world: &World, name: &str, options: Options) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let settings = Connection { call_timeout: options.call, ..world.settings() };
+        Self::at(settings, world.operator(), world.folder.path().join(name), options)
+    }
+
+    /// With the operator's token in that file, and the states' in that folder.
+    pub(crate) fn at(settings: Connection, operator: PathBuf, folder: PathBuf, options: Options) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bao = Bao::new(settings, OpenBaoMetrics::default()).unwrap();
-        let login = world.login(&bao);
-        let folder = world.folder.path().join(name);
+        let login = Arc::new(Login::new(bao.clone(), Credential::File(operator)).unwrap());
         let keeper = Arc::new(FileKeeper::open(&folder).unwrap());
         let stores = OpenBaoStores::new(bao, login.clone(), instance(), keeper).unwrap();
         let asked = EngineOptions { head_age: options.head_age, ..EngineOptions::default() };
@@ -131,7 +134,7 @@ impl Replica {
         let state =
             self.engine.open(Registration { path: path.clone(), kv, owner, mark, settings: Settings::default() });
         let hash = CredentialHash::of(TOKEN);
-        let credentials = vec![Credential { identity: "token".to_owned(), role: Role::ReadWrite, hash }];
+        let credentials = vec![ClientCredential { identity: "token".to_owned(), role: Role::ReadWrite, hash }];
         self.registry.set(&path, Some(Arc::new(Backend { resource, state: state.clone(), credentials })));
         self.states.lock().unwrap().insert(path.to_string(), state.clone());
         state
@@ -156,57 +159,6 @@ impl Replica {
         let (namespace, name) = resource(path);
         let kept = std::fs::read(self.folder.join(namespace).join(format!("{name}.json"))).unwrap();
         serde_json::from_slice::<Value>(&kept).unwrap()["token"].as_str().unwrap().to_owned()
-    }
-
-    /// A request of a client; `path` may have a query.
-    pub(crate) fn ask(&self, method: &str, path: &str) -> Ask {
-        ask(method, &format!("{}/{path}", self.url)).token(TOKEN)
-    }
-
-    pub(crate) fn get(&self, path: &str) -> Answer {
-        self.ask("GET", path).send()
-    }
-
-    pub(crate) fn lock(&self, path: &str, id: &str) -> Answer {
-        self.ask("LOCK", path).body(lock_info(id)).send()
-    }
-
-    pub(crate) fn unlock(&self, path: &str, id: &str) -> Answer {
-        self.ask("UNLOCK", path).body(lock_info(id)).send()
-    }
-
-    /// `lock`: empty for none.
-    pub(crate) fn post(&self, path: &str, lock: &str, body: &[u8]) -> Answer {
-        let under = if lock.is_empty() { path.to_owned() } else { format!("{path}?ID={lock}") };
-        self.ask("POST", &under).body(body).send()
-    }
-
-    /// Each verb once; `lock` is the one that is held, or was. One after the other: those that change something wait for
-    /// each other, and who waited in vain is told that and no more.
-    pub(crate) fn every_verb(&self, path: &str, lock: &str) -> [(&'static str, Answer); 5] {
-        [
-            ("GET", self.get(path)),
-            ("LOCK", self.lock(path, "another-lock")),
-            ("POST", self.post(path, lock, &body(99, 1_000))),
-            ("UNLOCK", self.unlock(path, lock)),
-            ("DELETE", self.ask("DELETE", path).send()),
-        ]
-    }
-
-    /// Each verb is answered 503, with a sentence that has one of these in it. Never "no state yet".
-    pub(crate) fn says(&self, path: &str, lock: &str, one_of: &[&str]) {
-        for (verb, answer) in self.every_verb(path, lock) {
-            let text = answer.text();
-            assert_eq!(answer.status(), 503, "{verb}: {text}");
-            let sentence = serde_json::from_str::<Value>(&text).unwrap()["error"].as_str().unwrap().to_owned();
-            assert!(one_of.iter().any(|part| sentence.contains(part)), "{verb}: {sentence}");
-        }
-    }
-
-    /// Whether the state is these bytes.
-    pub(crate) fn has(&self, path: &str, bytes: &[u8]) {
-        let answer = self.get(path);
-        assert!(answer.is(200).bytes() == bytes, "{path} is something else");
     }
 
     /// As a person who accepts the head that is there, or is not, in place of the one seen last.
@@ -239,15 +191,4 @@ fn resource(path: &str) -> (String, String) {
 
 pub(crate) fn budget() -> Budget {
     Budget::new(Duration::from_secs(25))
-}
-
-/// A state of that serial and about that many bytes, that hardly compress.
-pub(crate) fn body(serial: u64, len: usize) -> Vec<u8> {
-    let mut seed = serial.wrapping_mul(2).wrapping_add(1);
-    let noise = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'A' + (seed >> 59) as u8 % 26)
-    });
-    let noise: String = noise.take(len).collect();
-    format!(r#"{{"version":4,"serial":{serial},"lineage":"l","resources":[],"noise":"{noise}"}}"#).into_bytes()
 }

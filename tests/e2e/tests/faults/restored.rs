@@ -5,19 +5,21 @@ use std::{
     time::Duration,
 };
 
+use serde_json::Value;
 use tofustate::store::StateError;
 use tofustate_e2e::wait;
 
 use crate::{
-    replica::{Options, Replica, body, budget},
+    asks::body,
+    replica::{Options, Replica, budget},
     world::World,
 };
 
 const PATH: &str = "team/app";
 
 /// Two replicas that have both seen what was written after the snapshot, and the server set back to it. What was written
-/// before, and after.
-fn set_back(world: &World, options: Options, large: usize) -> ([Replica; 2], [Vec<u8>; 2]) {
+/// before, and after, and which version the entry had.
+fn set_back(world: &World, options: Options, large: usize) -> ([Replica; 2], [Vec<u8>; 2], Value) {
     let replicas = ["one", "two"].map(|name| Replica::start(world, name, options));
     replicas.iter().for_each(|replica| drop(replica.serve(PATH)));
     let [one, two] = &replicas;
@@ -30,8 +32,9 @@ fn set_back(world: &World, options: Options, large: usize) -> ([Replica; 2], [Ve
     one.lock(PATH, "held").is(200);
     two.post(PATH, "held", &bodies[1]).is(200);
     replicas.iter().for_each(|replica| replica.has(PATH, &bodies[1]));
+    let seen = world.api().must("GET", "states/metadata/team/app", &Value::Null)["current_version"].clone();
     world.server.restore(&snapshot);
-    (replicas, bodies)
+    (replicas, bodies, seen)
 }
 
 #[test]
@@ -39,7 +42,7 @@ fn a_store_that_was_set_back_answers_nothing_until_it_is_accepted() {
     let name = "a_store_that_was_set_back_answers_nothing_until_it_is_accepted";
     for large in [2_000, 900_000] {
         let Some(world) = World::set_up(name) else { return };
-        let (replicas, [older, newer]) = set_back(&world, Options::default(), large);
+        let (replicas, [older, newer], _) = set_back(&world, Options::default(), large);
         let before = replicas[0].state(PATH).mark().unwrap();
         for replica in &replicas {
             replica.says(PATH, "held", &["was restored from an older copy"]);
@@ -77,17 +80,18 @@ fn a_head_from_before_a_restore_is_no_base_however_long_it_is_kept() {
     let name = "a_head_from_before_a_restore_is_no_base_however_long_it_is_kept";
     let Some(world) = World::set_up(name) else { return };
     let forever = Options { head_age: Duration::from_secs(3600), ..Options::default() };
-    let (replicas, [older, _]) = set_back(&world, forever, 2_000);
+    let (replicas, [older, _], seen) = set_back(&world, forever, 2_000);
     let [one, two] = &replicas;
     two.accept(PATH, false).unwrap();
     let epoch = two.state(PATH).mark().unwrap().epoch;
-    // Revisions of the store are used again: one of these is what the other replica still has in mind.
     two.lock(PATH, "theirs").is(200);
+    // Revisions of the store are used again: this is the one that the other replica still has in mind, with another lock.
+    let version = world.api().must("GET", "states/metadata/team/app", &Value::Null)["current_version"].clone();
+    assert_eq!(version, seen, "the test is not of the case that it is for");
+    one.post(PATH, "held", &body(8, 2_000)).is(409);
+    one.lock(PATH, "mine").is(409);
     let theirs = body(7, 2_000);
     two.post(PATH, "theirs", &theirs).is(200);
-    // It builds on what is there, or on nothing.
-    one.lock(PATH, "mine").is(409);
-    one.post(PATH, "held", &body(8, 2_000)).is(409);
     assert_eq!(one.state(PATH).mark().unwrap().epoch, epoch);
     one.has(PATH, &theirs);
     assert_ne!(theirs, older);

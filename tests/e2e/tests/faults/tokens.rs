@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use tofustate_e2e::{bao::fixture, wait};
 
 use crate::{
+    asks::body,
     clients::Clients,
-    replica::{Options, Replica, body},
+    replica::{Options, Replica},
     world::{POLICY, ROLE, World, policy, private, said, token},
 };
 
