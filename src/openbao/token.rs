@@ -76,10 +76,12 @@ pub trait TokenSource: Send + Sync {
 
 /// What is told of a call that was refused, where there is no other token: why there is none, if that is known.
 pub(super) async fn without_another(tokens: &dyn TokenSource, refusal: Fault) -> Fault {
-    match tokens.why_none().await {
-        None => refusal,
-        Some(no_token @ Fault::NoToken(_)) => no_token,
-        Some(trouble) => Fault::NoToken(trouble.to_string()),
+    match (refusal, tokens.why_none().await) {
+        (refusal, None) => refusal,
+        // It may lack a right, whatever else is wrong.
+        (Fault::Denied(said), Some(trouble)) => Fault::Denied(format!("{said} ({trouble})")),
+        (_, Some(no_token @ Fault::NoToken(_))) => no_token,
+        (_, Some(trouble)) => Fault::NoToken(trouble.to_string()),
     }
 }
 
@@ -127,6 +129,9 @@ mod tests {
             let told = without_another(&Bad(trouble), Fault::InvalidToken).await.to_string();
             assert!(told.starts_with(says), "{told}");
         }
+        let denied = Fault::Denied("permission denied".to_owned());
+        let told = without_another(&Bad(Some(Fault::NotKept("full".to_owned()))), denied).await.to_string();
+        assert_eq!(told, "OpenBao denies this to the token: permission denied (full)");
     }
 
     #[test]
