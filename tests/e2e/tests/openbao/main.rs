@@ -8,5 +8,7 @@ mod engine;
 #[path = "../../../common/kv_conformance.rs"]
 mod kv_conformance;
 mod refusals;
+mod traffic;
 mod wire;
+mod work;
 mod world;
