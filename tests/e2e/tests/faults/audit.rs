@@ -42,7 +42,7 @@ fn every_read_and_write_of_a_state_is_under_its_own_token() {
         clients.go_on(12);
     });
     note(&mut own);
-    // Old objects go too, which is the only deletion.
+    // The sweep lists, and asks how old parts are.
     for replica in &replicas {
         for path in PATHS {
             replica.run(replica.state(path).sweep()).unwrap();
