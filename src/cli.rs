@@ -35,7 +35,7 @@ enum Command {
     ///
     /// To install or update it: tofustate crd | kubectl apply --server-side -f -
     Crd,
-    /// Serve states without a cluster: a folder of manifests is the registry, an embedded database the store.
+    /// Serve states without a cluster: a folder of manifests is the registry, an embedded database or OpenBao the store.
     Standalone(Box<standalone::StandaloneArgs>),
     /// Set up OpenBao as the store, once, with an admin's token.
     Bootstrap(Box<bootstrap::BootstrapArgs>),

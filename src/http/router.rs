@@ -28,7 +28,7 @@ use super::{
 use crate::{
     crd::StatePath,
     registry::{Credential, CredentialHash, Registry, Role},
-    store::Budget,
+    store::{Budget, Head},
     telemetry::{self, HttpMetrics},
 };
 
@@ -172,7 +172,7 @@ async fn span(app: &App, caller: &Caller, verb: Verb, parts: &Parts) -> Span {
     if !app.options.traces || verb == Verb::Lock {
         return span;
     }
-    if let Ok(head) = caller.backend.state.recent(&mut Budget::new(TRACE_LOOK)).await
+    if let Some(head) = head(caller, verb, parts).await
         && let Some(lock) = head.lock.as_ref().filter(|lock| lock.identity == caller.identity)
         && let Some(traceparent) = &lock.traceparent
         && (verb != Verb::Write || write::names_lock(&parts.uri, &lock.id))
@@ -180,6 +180,19 @@ async fn span(app: &App, caller: &Caller, verb: Verb, parts: &Parts) -> Span {
         telemetry::join(&span, traceparent);
     }
     span
+}
+
+/// The head that says of which run a request is. What this replica saw last does for a write whose lock it knows; else
+/// another one may have granted or released a lock since.
+async fn head(caller: &Caller, verb: Verb, parts: &Parts) -> Option<Arc<Head>> {
+    let (state, budget) = (&caller.backend.state, &mut Budget::new(TRACE_LOOK));
+    let known = |head: &Arc<Head>| head.lock.as_ref().is_some_and(|lock| write::names_lock(&parts.uri, &lock.id));
+    if verb == Verb::Write
+        && let Some(head) = state.recent(budget).await.ok().filter(known)
+    {
+        return Some(head);
+    }
+    state.head(budget).await.ok()
 }
 
 async fn dispatch(

@@ -15,7 +15,7 @@ use reqwest::{
 };
 use rustls::ClientConfig;
 
-use super::{Settings, SettingsError, active::Active, clock::StoreClock, entry, tls, wire::Wire};
+use super::{Settings, SettingsError, active::Active, clock::StoreClock, entry, settings::env, tls, wire::Wire};
 use crate::telemetry::OpenBaoMetrics;
 
 /// A connection to OpenBao. Cloning shares it. It has no token: each call names its own.
@@ -40,7 +40,20 @@ impl Bao {
     /// # Errors
     /// The settings are wrong, or a file of them cannot be used.
     pub fn new(mut settings: Settings, metrics: OpenBaoMetrics) -> Result<Self, SettingsError> {
-        let mut wrong = settings.wrong();
+        let wrong = settings.wrong();
+        Self::of(settings, wrong, metrics)
+    }
+
+    /// Prepares a connection as the environment says.
+    ///
+    /// # Errors
+    /// All that is wrong with the variables and with the files that they name.
+    pub fn from_env(metrics: OpenBaoMetrics) -> Result<Self, SettingsError> {
+        let (settings, wrong) = Settings::gather(env);
+        Self::of(settings, wrong, metrics)
+    }
+
+    fn of(settings: Settings, mut wrong: Vec<String>, metrics: OpenBaoMetrics) -> Result<Self, SettingsError> {
         let made =
             tls::config(&settings).and_then(|tls| Ok((Wire::new(&settings, tls.clone()), http(&settings, tls)?)));
         match made {
@@ -50,8 +63,8 @@ impl Bao {
                 Ok(Self { inner: Arc::new(Inner { settings, metrics, wire, http, active, clock, part_bytes }) })
             }
             Ok(_) => Err(SettingsError(wrong)),
-            Err(fault) => {
-                wrong.push(fault);
+            Err(faults) => {
+                wrong.extend(faults);
                 Err(SettingsError(wrong))
             }
         }
@@ -106,7 +119,7 @@ impl fmt::Debug for Bao {
 
 /// The client for control calls. It follows no redirect: that would take the token along. It takes nothing from the
 /// environment, proxies neither.
-fn http(settings: &Settings, tls: ClientConfig) -> Result<reqwest::Client, String> {
+fn http(settings: &Settings, tls: ClientConfig) -> Result<reqwest::Client, Vec<String>> {
     let mut headers = HeaderMap::new();
     // A standby says so, in place of passing the request on.
     headers.insert("X-Vault-No-Request-Forwarding", HeaderValue::from_static("true"));
@@ -119,7 +132,7 @@ fn http(settings: &Settings, tls: ClientConfig) -> Result<reqwest::Client, Strin
         .connect_timeout(settings.connect_timeout)
         .timeout(settings.call_timeout)
         .build();
-    built.map_err(|error| format!("the HTTP client cannot be made: {error}"))
+    built.map_err(|error| vec![format!("the HTTP client cannot be made: {error}")])
 }
 
 /// How OpenBao's audit log knows us.

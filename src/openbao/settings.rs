@@ -55,7 +55,7 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn from_env() -> Result<Self, SettingsError> {
-        Self::read(|name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        Self::read(env)
     }
 
     /// What the variables say that `get` answers, such as those of the environment with options of the command line in
@@ -64,6 +64,12 @@ impl Settings {
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
+        let (settings, wrong) = Self::gather(get);
+        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError(wrong)) }
+    }
+
+    /// The same, with everything that is wrong beside what is not.
+    pub(super) fn gather(get: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
         let get = |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut wrong = Vec::new();
         let mut settings = Self::new(Vec::new());
@@ -101,7 +107,7 @@ impl Settings {
             wrong.push("BAO_SKIP_VERIFY is set: certificates are always checked; name the CA by BAO_CACERT".to_owned());
         }
         wrong.extend(settings.wrong());
-        if wrong.is_empty() { Ok(settings) } else { Err(SettingsError(wrong)) }
+        (settings, wrong)
     }
 
     /// What must hold however the settings were made.
@@ -122,6 +128,11 @@ impl Settings {
         }
         wrong
     }
+}
+
+/// A variable of the environment.
+pub(super) fn env(name: &str) -> Option<String> {
+    std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
 /// What needs no escape in a URL and nothing would be taken for a way up.

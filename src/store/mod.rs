@@ -32,7 +32,7 @@ pub use budget::{Budget, Exhausted};
 pub use change::Mark;
 pub use check::{BodyError, Checker, MAX_DEPTH, StateFacts};
 pub use clock::{BootClock, Clock};
-pub use embedded::{EmbeddedKv, OpenError};
+pub use embedded::{DataFolder, EmbeddedKv, OpenError};
 pub use engine::{Engine, EngineOptions, Registration, Settings};
 pub use error::StateError;
 pub use head::Head;

@@ -99,6 +99,15 @@ impl Login {
         self.inner.work.lock().await.trouble.as_ref().map(ToString::to_string)
     }
 
+    /// Whether OpenBao answers to this token.
+    ///
+    /// # Errors
+    /// It cannot be asked now, or there is no token that it knows.
+    pub async fn answers(&self) -> Result<(), Fault> {
+        let token = self.obtain().await?;
+        self.inner.look_up(&token).await.map(drop)
+    }
+
     async fn look(&self) {
         let mut work = self.inner.work.lock().await;
         let done = self.inner.maintain(&mut work).await;

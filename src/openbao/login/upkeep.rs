@@ -125,7 +125,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn look_up(&self, token: &Token) -> Result<Life, Fault> {
+    pub(super) async fn look_up(&self, token: &Token) -> Result<Life, Fault> {
         let found = self.bao.request(Some(token), &Request::get("auth/token/lookup-self")).await?;
         life(found.data)
     }

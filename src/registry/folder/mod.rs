@@ -139,6 +139,9 @@ enum Retry {
 }
 
 impl FolderRegistry {
+    /// The name of the folder of records in the data folder.
+    pub const RECORDS: &str = "records";
+
     /// Nothing is read yet but the folders for records and tokens in the data folder, which are made where they are
     /// missing. One process has a data folder.
     ///

@@ -18,7 +18,7 @@ use super::{
 use crate::registry::ResourceName;
 use crate::store::{
     Budget, Engine, Mark, Registration, Settings, State, StateError, StatePath, Stores,
-    head::Refusal,
+    head::{HeadError, Refusal},
     owners::{self, ClaimError, Claimant},
 };
 
@@ -261,6 +261,13 @@ impl Opener {
                         "the store has an older state (revision {found}) than was seen before (revision {seen}): every request is answered with 503; {advice}"
                     ),
                 ),
+                StateError::Head(error @ HeadError::NotAHead(_)) if state.mark().is_none() => about(
+                    Reason::PathHasState,
+                    format!(
+                        "{error}: every request is answered with 503 and nothing is written there, until tofustate adopt {} has taken it over or it is gone",
+                        candidate.path
+                    ),
+                ),
                 error @ (StateError::Head(_) | StateError::Refused(_)) => about(Reason::NotAHead, error.to_string()),
                 error => return Err(away(error.to_string())),
             };
@@ -289,7 +296,7 @@ impl Opener {
 
 fn owned(about: impl Fn(Reason, String) -> Problem, owner: &str) -> Problem {
     let message = format!(
-        "the path belongs to {owner}, whose manifest may have gone: a manifest that goes gives nothing up; choose another path, or bring that resource back (the same --instance, namespace and name)"
+        "the path belongs to {owner}: choose another path. That resource is served here too where --instance and the manifest's namespace and name are the same; a manifest that goes gives nothing up"
     );
     about(Reason::PathConflict, message)
 }

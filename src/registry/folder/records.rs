@@ -62,7 +62,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Records {
     pub(super) fn open(data: &Path) -> io::Result<Self> {
-        Ok(Self { folder: PrivateFolder::open(data.join("records"), ".json")?, kept: Mutex::default() })
+        Ok(Self {
+            folder: PrivateFolder::open(data.join(super::FolderRegistry::RECORDS), ".json")?,
+            kept: Mutex::default(),
+        })
     }
 
     /// Reads the record of a resource. `None` only where there is none: a damaged one is an error.

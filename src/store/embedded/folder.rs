@@ -179,6 +179,23 @@ impl Folder {
     }
 }
 
+/// A data folder without a database, for a store that is elsewhere. This process has it until it is dropped.
+#[derive(Debug)]
+pub struct DataFolder {
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Makes the folder where it is missing, and takes it.
+    ///
+    /// # Errors
+    /// Another process has it, it is no folder, or it cannot be written.
+    pub fn take(path: &Path) -> Result<Self, OpenError> {
+        make_folder(path)?;
+        Ok(Self { _lock: lock(path)? })
+    }
+}
+
 /// How every database is opened.
 pub(super) fn builder(file: &Path) -> Builder {
     let mut builder = Builder::new();

@@ -23,7 +23,7 @@ use jiff::Timestamp;
 use redb::{Database, backends::InMemoryBackend};
 use tokio::sync::{mpsc, oneshot};
 
-pub use self::error::OpenError;
+pub use self::{error::OpenError, folder::DataFolder};
 use self::{
     folder::Folder,
     place::Place,

@@ -16,7 +16,7 @@ pub const MAX_HEAD: usize = 256 * 1024;
 pub enum HeadError {
     /// Something else stands at the path.
     #[error(
-        "the entry at this path is no tofustate head ({0}); it is left alone: move it away, or adopt it if it is a state of tofu-state"
+        "the entry at this path is no tofustate head ({0}); it is left alone: if it is a state of tofu-state, tofustate adopt with this path takes it over; else move it away, or choose another path"
     )]
     NotAHead(String),
     /// Written by a newer release.

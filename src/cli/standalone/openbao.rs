@@ -1,0 +1,211 @@
+//! OpenBao as the store of `standalone`: what the environment says of it, the wait until it is there and set up, the gate
+//! that says when it is away, and the end of the tokens.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, timeout},
+};
+use tracing::{info, warn};
+
+use super::check::{StandaloneError, Wrong};
+use crate::{
+    cli::{Stop, tasks::Tasks},
+    http::Gates,
+    openbao::{
+        Bao, Credential, Fault, FileKeeper, Instance, Login, OpenBaoStores, Replica,
+        setup::{Report, Setup, SetupError, check_own},
+    },
+    store::DataFolder,
+    telemetry::OpenBaoMetrics,
+};
+
+/// The gate of the admin listener that is shut while OpenBao is away.
+const GATE: &str = "store";
+/// How often OpenBao is asked until it is there.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often it is asked whether it still is.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long it may be away before the gate shuts: requests wait as long, so that a failover keeps no client out.
+const PATIENCE: Duration = Duration::from_secs(25);
+/// How long the end of the process waits for it.
+const END: Duration = Duration::from_secs(15);
+
+/// What the environment says, checked.
+pub(super) struct Prepared {
+    bao: Bao,
+    setup: Setup,
+    login: Login,
+}
+
+/// OpenBao with the tokens of the states.
+pub(super) struct OpenBao {
+    bao: Bao,
+    setup: Setup,
+    login: Login,
+    pub(super) stores: OpenBaoStores,
+    _data: DataFolder,
+}
+
+impl Prepared {
+    /// What `--instance` and the environment say; everything that is wrong goes to `wrong`.
+    pub(super) fn read(instance: Option<&str>, metrics: OpenBaoMetrics, wrong: &mut Wrong) -> Option<Self> {
+        let instance = instance.ok_or(StandaloneError::NoInstance);
+        let instance = wrong.note(instance.and_then(|name| Ok(Instance::parse(name)?)));
+        let bao = wrong.note(Bao::from_env(metrics));
+        // The name is that of a role at most: what else is wrong is told without it.
+        let any = instance.clone().or_else(|| Instance::parse("any").ok());
+        let credential = any.and_then(|any| wrong.note(Credential::from_env(&any)));
+        let (instance, bao, credential) = (instance?, bao?, credential?);
+        let setup = wrong.note(Setup::new(bao.settings(), instance))?;
+        let login = wrong.note(Login::new(bao.clone(), credential))?;
+        Some(Self { bao, setup, login })
+    }
+
+    /// Takes the data folder, where the tokens of the states are kept. `new`: it has no records.
+    pub(super) fn open(self, data: &Path, new: bool) -> Result<OpenBao, StandaloneError> {
+        let Self { bao, setup, login } = self;
+        let taken = DataFolder::take(data)?;
+        if new {
+            warn!(data = %data.display(), "there were no records: that OpenBao has lost a state, or an older one, before now is not noticed");
+        }
+        let folder = data.join("openbao");
+        let keeper = FileKeeper::open(&folder).map_err(|error| StandaloneError::Tokens(folder, error))?;
+        let own = Arc::new(login.clone());
+        let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), Arc::new(keeper))?;
+        Ok(OpenBao { bao, setup, login, stores, _data: taken })
+    }
+}
+
+impl OpenBao {
+    /// Starts what keeps the tokens alive and looks whether OpenBao is there; `arrived` hears when it is and is set up.
+    pub(super) fn keep(
+        self: &Arc<Self>,
+        tasks: &mut Tasks,
+        gates: &Gates,
+        arrived: watch::Sender<bool>,
+        stop: &watch::Receiver<bool>,
+    ) {
+        gates.shut(GATE, "OpenBao has not answered yet");
+        let (login, stopped) = (self.login.clone(), stop.clone());
+        tasks.spawn("the login at OpenBao", async move {
+            login.run(stopped).await;
+            Ok(())
+        });
+        let (stores, stopped) = (self.stores.clone(), stop.clone());
+        tasks.spawn("the renewal of states' tokens", async move {
+            // They are this process's own: nobody else renews them.
+            stores.run(|| Replica::Leader, stopped).await;
+            Ok(())
+        });
+        let (this, gates, mut stopped) = (self.clone(), gates.clone(), stop.clone());
+        tasks.spawn("the start with OpenBao", async move {
+            if this.arrive(&gates, &mut stopped).await? {
+                arrived.send_replace(true);
+                this.watch(&gates, stopped).await;
+            }
+            Ok(())
+        });
+    }
+
+    /// Waits until OpenBao is there, and opens its gate. Answers false where `stop` came first.
+    ///
+    /// # Errors
+    /// It is there, and not set up or not for this token: everything that is missing.
+    async fn arrive(&self, gates: &Gates, stop: &mut watch::Receiver<bool>) -> Result<bool, String> {
+        let mut said = None;
+        loop {
+            let looked = tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+                looked = self.look() => looked,
+            };
+            let fault = match looked {
+                Ok(report) if report.is_good() => {
+                    report.notes.iter().for_each(|note| warn!("{note}"));
+                    info!("{}", report.to_string().lines().next().unwrap_or_default());
+                    gates.open(GATE);
+                    return Ok(true);
+                }
+                Ok(report) => {
+                    return Err(format!("{report}; tofustate bootstrap --check lists it without changing anything"));
+                }
+                Err(SetupError::Fault { fault, .. }) if fault.passes() => fault,
+                Err(error) => return Err(format!("{error}{}", hint(&error))),
+            };
+            gates.shut(GATE, format!("OpenBao is waited for: {fault}"));
+            // A cluster that comes up says something else each time.
+            if said.replace(fault.kind()) != Some(fault.kind()) {
+                warn!(%fault, "OpenBao cannot be used yet: it is waited for, and requests are answered with 503");
+            }
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return Ok(false),
+                () = sleep(AGAIN) => {}
+            }
+        }
+    }
+
+    async fn look(&self) -> Result<Report, SetupError> {
+        // At once, where the check itself would be patient.
+        let active = self.bao.active().await;
+        active.map_err(|fault| SetupError::Fault { doing: "looking for the active node".to_owned(), fault })?;
+        check_own(&self.bao, &self.login, &self.setup).await
+    }
+
+    /// Shuts the gate while OpenBao is away for longer than a failover takes, until `stop`.
+    async fn watch(&self, gates: &Gates, mut stop: watch::Receiver<bool>) {
+        let (mut since, mut shut) = (Instant::now(), false);
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = sleep(LOOK) => {}
+            }
+            match self.login.answers().await {
+                Err(fault) if fault.passes() => {
+                    if since.elapsed() < PATIENCE {
+                        continue;
+                    }
+                    gates.shut(GATE, format!("OpenBao is away: {fault}"));
+                    if !std::mem::replace(&mut shut, true) {
+                        warn!(%fault, "OpenBao is away: requests are answered with 503 until it is back");
+                    }
+                }
+                // Where the own token is not taken any more, those of the states still are for a while.
+                Ok(()) | Err(_) => {
+                    since = Instant::now();
+                    gates.open(GATE);
+                    if std::mem::take(&mut shut) {
+                        info!("OpenBao answers again");
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the tokens of the states, and last the login: when nothing uses them any more. A signal cuts it off.
+    pub(super) async fn end(&self, stop: &mut Stop) {
+        let all = async {
+            self.stores.end().await;
+            self.login.end().await;
+        };
+        let left = "tokens of states live on: they are kept, and used by the next start";
+        tokio::select! {
+            ended = timeout(END, all) => {
+                if ended.is_err() {
+                    warn!("OpenBao does not answer: {left}");
+                }
+            }
+            signal = stop.wait() => warn!(signal, "{left}"),
+        }
+    }
+}
+
+/// What to do about a token that is not taken.
+fn hint(error: &SetupError) -> &'static str {
+    match error {
+        SetupError::Fault { fault: Fault::InvalidToken | Fault::Denied(_), .. } => {
+            ". Is the token of BAO_TOKEN_FILE or BAO_TOKEN one of this server and of BAO_NAMESPACE? tofustate bootstrap --operator-token-file makes one"
+        }
+        _ => "",
+    }
+}
