@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::{ask::ask, ports, process::Process, wait};
 
+mod openbao;
 mod tells;
 
 /// The binary: `$TOFUSTATE_BIN`, else the one that `cargo build` puts beside these tests.
@@ -25,6 +26,18 @@ pub fn binary() -> PathBuf {
     binary
 }
 
+/// A command without this machine's settings for tofustate and OpenBao.
+pub fn clean(mut command: Command) -> Command {
+    const OURS: [&str; 7] = ["TOFUSTATE_", "OTEL_", "BAO_", "VAULT_", "RUST_LOG", "LISTEN_ADDR", "API_TOKEN"];
+    for (name, _) in env::vars_os() {
+        let text = name.to_string_lossy().to_ascii_uppercase();
+        if OURS.iter().any(|start| text.starts_with(start)) || text.ends_with("_PROXY") {
+            command.env_remove(&name);
+        }
+    }
+    command
+}
+
 /// A server, running or not.
 #[derive(Debug)]
 pub struct Standalone {
@@ -34,6 +47,8 @@ pub struct Standalone {
     args: Vec<String>,
     env: Vec<(String, String)>,
     running: Option<Process>,
+    /// Another server's data folder, in place of its own.
+    data: Option<PathBuf>,
     /// What the runs before said: standard output and standard error.
     before: (String, String),
 }
@@ -44,7 +59,16 @@ impl Standalone {
         let root = TempDir::new().unwrap();
         fs::create_dir(root.path().join("manifests")).unwrap();
         let (listen, admin) = (ports::free(), ports::free());
-        Self { root, listen, admin, args: Vec::new(), env: Vec::new(), running: None, before: Default::default() }
+        Self {
+            root,
+            listen,
+            admin,
+            args: Vec::new(),
+            env: Vec::new(),
+            running: None,
+            data: None,
+            before: Default::default(),
+        }
     }
 
     /// A running server of these paths, each with the credentials [`writer`] and [`viewer`].
@@ -95,28 +119,61 @@ impl Standalone {
     /// # Panics
     /// Where it ends instead, or is not ready at the deadline; with what it said.
     pub fn start(&mut self) {
-        let mut command = Command::new(binary());
-        for (name, _) in env::vars_os() {
-            let text = name.to_string_lossy();
-            if ["TOFUSTATE_", "OTEL_", "RUST_LOG", "LISTEN_ADDR"].iter().any(|start| text.starts_with(start)) {
-                command.env_remove(&name);
-            }
-        }
+        self.launch();
+        self.await_ready();
+    }
+
+    /// Starts it, and waits for nothing.
+    pub fn launch(&mut self) {
+        let mut command = clean(Command::new(binary()));
         command.arg("standalone").arg("--manifests").arg(self.root.path().join("manifests"));
-        command.arg("--data").arg(self.data()).args(["--listen", &self.address()]);
-        command.args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)]).args(&self.args);
-        command.envs(self.env.iter().cloned());
-        let mut process = Process::spawn("tofustate standalone", &mut command);
+        command.arg("--data").arg(self.data()).args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)]);
+        if !self.env.iter().any(|(name, _)| name == "LISTEN_ADDR") {
+            command.args(["--listen", &self.address()]);
+        }
+        command.args(&self.args).envs(self.env.iter().cloned());
+        self.running = Some(Process::spawn("tofustate standalone", &mut command));
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Panics
+    /// Where it ends instead, or is not ready at the deadline; with what it said.
+    pub fn await_ready(&mut self) {
+        let url = format!("{}/readyz", self.admin_url());
+        let process = self.running.as_mut().expect("it runs");
         wait::until("the server is ready", || {
             if let Some(status) = process.ended() {
                 panic!("the server ended with {status}: {}", process.said());
             }
-            match ask("GET", &format!("{}/readyz", self.admin_url())).try_send() {
+            match ask("GET", &url).try_send() {
                 Ok(answer) if answer.status() == 200 => Ok(()),
                 not_yet => Err(format!("/readyz: {not_yet:?}; it said\n{}", process.said())),
             }
         });
-        self.running = Some(process);
+    }
+
+    /// Waits until it is not ready for a reason with this text, and answers all that is missing.
+    pub fn await_shut(&self, text: &str) -> String {
+        wait::until(&format!("not ready: {text}"), || {
+            match ask("GET", &format!("{}/readyz", self.admin_url())).try_send() {
+                Ok(answer) if answer.status() == 503 && answer.text().contains(text) => Ok(answer.text()),
+                other => Err(format!("/readyz: {:?}", other.map(|answer| answer.text()))),
+            }
+        })
+    }
+
+    /// Starts it, and answers what it said as it ended.
+    ///
+    /// # Panics
+    /// Where it goes on, or ends well.
+    pub fn refuses(&mut self) -> String {
+        self.launch();
+        let mut process = self.running.take().expect("it runs");
+        let status = process.wait().status;
+        assert!(!status.success(), "it ended well: {}", process.said());
+        self.keep(&process);
+        process.stderr()
     }
 
     /// SIGTERM, and waits for the end.
@@ -183,7 +240,12 @@ impl Standalone {
 
     /// The data folder.
     pub fn data(&self) -> PathBuf {
-        self.root.path().join("data")
+        self.data.clone().unwrap_or_else(|| self.root.path().join("data"))
+    }
+
+    /// Takes another server's data folder for its own, from the next start on.
+    pub fn share_data(&mut self, other: &Self) {
+        self.data = Some(other.data());
     }
 
     /// The folder that all of it is in; room for a test's own files.

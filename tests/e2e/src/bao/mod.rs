@@ -1,6 +1,7 @@
 //! A real OpenBao, or the stand-in built where there is none, for one test: one node or a raft cluster on loopback.
 
 mod api;
+mod bootstrap;
 mod events;
 pub mod fixture;
 mod node;

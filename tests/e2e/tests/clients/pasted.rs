@@ -1,10 +1,8 @@
 //! What the server prints at its start works as it is pasted: the backend block into a file, the environment into a shell.
 
-use std::process::{Command, Output};
-
 use tofustate_e2e::{
     client::Client,
-    process::Process,
+    pasted::{parts, pasted},
     project::{Project, VALUE, said},
     standalone::Standalone,
     wait, with_each_client,
@@ -49,22 +47,4 @@ fn as_printed(client: &Client) {
     assert!(server.log().iter().all(|line| !line.to_string().contains(token)), "no log has it");
     let output = pasted(&project, parts(&again).1, &["output -raw value"]);
     assert!(output.status.success() && output.stdout.ends_with(b"one"), "{}", said(&output));
-}
-
-/// For a file, and for a shell.
-fn parts(printed: &str) -> (&str, &str) {
-    printed.split_once("# and for the shell:\n").unwrap_or_else(|| panic!("{printed}"))
-}
-
-/// A shell into which the environment was pasted runs the client.
-fn pasted(project: &Project, environment: &str, commands: &[&str]) -> Output {
-    let commands: String = commands.iter().map(|command| format!("\"$0\" {command}\n")).collect();
-    let (mut shell, client) = (Command::new("sh"), project.command(&[]));
-    client.get_envs().for_each(|(name, value)| match value {
-        Some(value) => drop(shell.env(name, value)),
-        None => drop(shell.env_remove(name)),
-    });
-    shell.args(["-c", &format!("set -e\n{environment}\n{commands}")]).arg(client.get_program());
-    shell.current_dir(project.path(""));
-    Process::spawn("the pasted commands", &mut shell).wait()
 }

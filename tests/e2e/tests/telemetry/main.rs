@@ -3,6 +3,7 @@
 
 mod collector;
 mod lost;
+mod replicas;
 mod runs;
 mod said;
 mod settings;
