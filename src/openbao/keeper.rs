@@ -7,7 +7,7 @@ use std::{io, path::Path};
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
-use super::{PolicyName, Token};
+use super::{Instance, PolicyName, Token};
 use crate::{private::PrivateFolder, store::Redacted};
 
 /// The format that this release writes.
@@ -54,6 +54,12 @@ pub trait Keeper: Send + Sync {
     /// # Errors
     /// It cannot be done now.
     async fn replace(&self, of: &PolicyName, old: Option<&str>, new: Option<&Kept>) -> Result<bool, KeeperError>;
+
+    /// The policies of an installation whose states have something kept.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    async fn all(&self, instance: &Instance) -> Result<Vec<PolicyName>, KeeperError>;
 }
 
 /// Files of mode 0600, one a state. One process has the folder.
@@ -150,6 +156,17 @@ impl Keeper for FileKeeper {
         };
         self.blocking(of, work).await
     }
+
+    async fn all(&self, instance: &Instance) -> Result<Vec<PolicyName>, KeeperError> {
+        let (folder, instance) = (self.0.clone(), instance.clone());
+        let work = move || -> io::Result<Vec<PolicyName>> {
+            let files = folder.all()?;
+            let parsed = files.iter().filter_map(|bytes| serde_json::from_slice::<KeptFile>(bytes).ok());
+            Ok(parsed.filter_map(|file| PolicyName::parse(&instance, &file.policy)).collect())
+        };
+        let done = spawn_blocking(work).await.map_err(io::Error::other).flatten();
+        done.map_err(|error| KeeperError(error.to_string()))
+    }
 }
 
 #[cfg(test)]
@@ -178,6 +195,9 @@ mod tests {
         assert_eq!(keeper.replace(&of, Some(&first.accessor), Some(&second)).await, Ok(true));
         assert_eq!(FileKeeper::open(&root.path().join("openbao")).unwrap().load(&of).await, Ok(Some(second.clone())));
         assert_eq!(keeper.load(&name("other")).await, Ok(None));
+        let all = |instance| Instance::parse(instance).unwrap();
+        assert_eq!(keeper.all(&all("prod")).await, Ok(vec![of.clone()]));
+        assert_eq!(keeper.all(&all("other")).await, Ok(vec![]));
         assert!(!format!("{second:?}").contains("s.second"));
         assert_eq!(keeper.replace(&of, Some(&second.accessor), None).await, Ok(true));
         assert_eq!(keeper.load(&of).await, Ok(None));

@@ -97,6 +97,12 @@ impl PolicyName {
         Ok(Self(format!("tofustate/{}/{namespace}/{name}", instance.0)))
     }
 
+    /// The policy of a resource's state, from its whole name. `None` where it is another installation's, or none.
+    pub(super) fn parse(instance: &Instance, text: &str) -> Option<Self> {
+        let (namespace, name) = text.strip_prefix(&format!("tofustate/{}/", instance.0))?.split_once('/')?;
+        Self::new(instance, namespace, name).ok()
+    }
+
     /// The policy of a probe that a set-up is tried with; no namespace has this name.
     pub(super) fn probe(instance: &Instance, probe: &str) -> Self {
         Self(format!("tofustate/{}/.probe/{probe}", instance.0))

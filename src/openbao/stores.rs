@@ -13,8 +13,8 @@ use tokio::{sync::watch, time::sleep};
 use tracing::warn;
 
 use super::{
-    BadName, Bao, Fault, Instance, Keeper, Mount, OpenBaoKv, Policy, PolicyName, Replica, ScopedToken, Token,
-    TokenSource, Tokens,
+    BadName, Bao, Fault, Instance, Keeper, KeeperError, Mount, OpenBaoKv, Policy, PolicyName, Replica, ScopedToken,
+    Token, TokenSource, Tokens,
 };
 use crate::store::{Kv, StatePath, Stores, head::Owner};
 
@@ -76,12 +76,15 @@ impl OpenBaoStores {
         }
     }
 
-    /// Ends the tokens of all states: at the end of a process that keeps them for nobody. What could not be ended is kept
-    /// for the next one.
+    /// Ends the tokens of all states, also those that an earlier process left: at the end of a process that keeps them for
+    /// nobody. What could not be ended is kept for the next one.
     pub async fn end(&self) {
         let tokens = stream::iter(self.inner.all());
         let done = tokens.map(|token| async move { token.end().await }).buffer_unordered(AT_ONCE);
-        let faults: Vec<Fault> = done.filter_map(|done| async move { done.err() }).collect().await;
+        let mut faults: Vec<Fault> = done.filter_map(|done| async move { done.err() }).collect().await;
+        if faults.is_empty() {
+            faults.extend(self.inner.end_left().await.err());
+        }
         if let Some(fault) = faults.first() {
             warn!(tokens = faults.len(), %fault, "tokens of states could not be ended: they are kept for the next start");
         }
@@ -95,6 +98,19 @@ impl Inner {
 
     fn all(&self) -> Vec<ScopedToken> {
         self.states().values().map(|(_, token)| token.clone()).collect()
+    }
+
+    /// Ends what is kept for states that nobody asked for since: their manifests went before this process began.
+    async fn end_left(&self) -> Result<(), Fault> {
+        let unkept = |error: KeeperError| Fault::NotKept(error.to_string());
+        for name in self.keeper.all(self.tokens.instance()).await.map_err(unkept)? {
+            let Some(kept) = self.keeper.load(&name).await.map_err(unkept)? else { continue };
+            for accessor in kept.retired.iter().map(|retired| &retired.accessor).chain([&kept.accessor]) {
+                self.tokens.revoke(accessor).await?;
+            }
+            self.keeper.replace(&name, Some(&kept.accessor), None).await.map_err(unkept)?;
+        }
+        Ok(())
     }
 
     fn scoped(&self, path: &StatePath, owner: &Owner) -> Result<ScopedToken, BadName> {

@@ -70,6 +70,29 @@ impl PrivateFolder {
         Ok(Some(bytes))
     }
 
+    /// What stands in each file, of whatever resource.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn all(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut all = Vec::new();
+        for namespace in fs::read_dir(&self.path)? {
+            let namespace = namespace?.path();
+            if !namespace.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(&namespace)? {
+                let file = file?;
+                if file.file_type()?.is_file() {
+                    let mut bytes = Vec::new();
+                    File::open(file.path())?.take(MOST).read_to_end(&mut bytes)?;
+                    all.push(bytes);
+                }
+            }
+        }
+        Ok(all)
+    }
+
     /// Replaces the file of a resource. It is on the disk when this returns.
     ///
     /// # Errors
@@ -110,6 +133,7 @@ mod tests {
         for (n, resource) in long.iter().enumerate() {
             assert_eq!(folder.read("n", resource).unwrap(), Some(n.to_string().into_bytes()));
         }
+        assert_eq!(folder.all().unwrap().len(), long.len());
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!([mode(&at), mode(&at.join("n")), mode(&folder.file("n", "a"))], [0o700, 0o700, 0o600]);
         assert_eq!(fs::read_dir(at.join("n")).unwrap().count(), long.len(), "nothing is left beside them");

@@ -121,7 +121,7 @@ pub(super) fn check(args: &StandaloneArgs, metrics: &OpenBaoMetrics) -> Result<C
     let database = args.data.join(EmbeddedKv::FILE);
     let (kept, what, those) = match args.store {
         StoreArg::Embedded => (database.exists(), "database", "one"),
-        StoreArg::OpenBao => (args.data.join(FolderRegistry::RECORDS).is_dir(), "records", "them"),
+        StoreArg::OpenBao => (has_files(&args.data.join(FolderRegistry::RECORDS)), "records", "them"),
     };
     if !kept && args.existing_data {
         wrong.note::<(), _>(Err(StandaloneError::NoData(args.data.clone(), what, those)));
@@ -154,4 +154,9 @@ pub(super) fn check(args: &StandaloneArgs, metrics: &OpenBaoMetrics) -> Result<C
 fn same_folder(a: &Path, b: &Path) -> bool {
     let real = |folder: &Path| folder.canonicalize();
     real(a).is_ok_and(|a| real(b).is_ok_and(|b| a == b))
+}
+
+/// Whether the folder is there and has something in it: a start that came to nothing leaves an empty one.
+fn has_files(folder: &Path) -> bool {
+    folder.read_dir().is_ok_and(|mut entries| entries.next().is_some())
 }

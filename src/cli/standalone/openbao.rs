@@ -68,7 +68,7 @@ impl Prepared {
         let Self { bao, setup, login } = self;
         let taken = DataFolder::take(data)?;
         if new {
-            warn!(data = %data.display(), "there were no records: that OpenBao has lost a state, or an older one, before now is not noticed");
+            warn!(data = %data.display(), "the data folder has no records: a state that OpenBao lost before now, or has as it was before, is not noticed");
         }
         let folder = data.join("openbao");
         let keeper = FileKeeper::open(&folder).map_err(|error| StandaloneError::Tokens(folder, error))?;
@@ -128,7 +128,7 @@ impl OpenBao {
                     return Ok(true);
                 }
                 Ok(report) => {
-                    return Err(format!("{report}; tofustate bootstrap --check lists it without changing anything"));
+                    return Err(format!("{report}\ntofustate bootstrap --check lists it without changing anything"));
                 }
                 Err(SetupError::Fault { fault, .. }) if fault.passes() => fault,
                 Err(error) => return Err(format!("{error}{}", hint(&error))),

@@ -136,6 +136,20 @@ fn an_entry_of_another_program_is_never_written_over() {
     standalone.terminate();
     assert!(!format!("{:?}", standalone.log()).contains("hush"));
     assert_eq!(api.must("GET", "states/data/team/app", &Value::Null)["data"], old);
+
+    // A person takes it away, and the path is served without another start.
+    standalone.start();
+    ask(&standalone, "GET", "").send().is(503);
+    api.must("DELETE", "states/metadata/team/app", &Value::Null);
+    wait::until("the path is served", || match standalone_status(&standalone) {
+        404 => Ok(()),
+        status => Err(format!("{status}")),
+    });
+    ask(&standalone, "POST", "").body(state(1, 10)).send().is(200);
+}
+
+fn standalone_status(server: &Standalone) -> u16 {
+    ask(server, "GET", "").send().status()
 }
 
 fn ask_at(server: &Standalone, path: &str, method: &str) -> tofustate_e2e::ask::Ask {

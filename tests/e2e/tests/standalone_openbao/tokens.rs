@@ -63,10 +63,18 @@ fn a_token_is_used_again_after_a_crash_and_ends_with_the_process() {
     run(&standalone, 3);
     assert_ne!(kept(&standalone)["app.json"], second["app.json"]);
     assert_eq!(kept(&standalone)["other.json"], second["other.json"]);
+    // One whose manifest went while nobody ran is ended with the others.
+    standalone.kill();
+    fs::remove_file(standalone.root().join("manifests/team-other.yaml")).unwrap();
+    standalone.start();
+    run(&standalone, 4);
+    assert_eq!(kept(&standalone)["other.json"], second["other.json"]);
     let secret = fs::read_to_string(standalone.data().join("openbao/team/app.json")).unwrap();
     let secret: Value = serde_json::from_str(&secret).unwrap();
     let log = format!("{:?}{}", standalone.log(), standalone.printed());
     assert!(!log.contains(secret["token"].as_str().unwrap()), "{log}");
+    standalone.terminate();
+    assert!(kept(&standalone).is_empty() && server.tokens_of("tofustate/prod/").is_empty());
 }
 
 #[test]
