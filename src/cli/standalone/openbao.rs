@@ -156,11 +156,15 @@ impl OpenBao {
     async fn watch(&self, gates: &Gates, mut stop: watch::Receiver<bool>) {
         let (mut since, mut shut) = (Instant::now(), false);
         loop {
-            tokio::select! {
+            let looked = async {
+                sleep(LOOK).await;
+                self.login.answers().await
+            };
+            let looked = tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = sleep(LOOK) => {}
-            }
-            match self.login.answers().await {
+                looked = looked => looked,
+            };
+            match looked {
                 Err(fault) if fault.passes() => {
                     if since.elapsed() < PATIENCE {
                         continue;
