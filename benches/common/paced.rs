@@ -82,4 +82,8 @@ impl Kv for Paced {
     fn generation(&self) -> u64 {
         self.kv.generation()
     }
+
+    fn exclusive(&self) -> bool {
+        self.kv.exclusive()
+    }
 }

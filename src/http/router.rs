@@ -192,7 +192,7 @@ async fn head(caller: &Caller, verb: Verb, parts: &Parts) -> Option<Arc<Head>> {
     {
         return Some(head);
     }
-    state.head(budget).await.ok()
+    state.latest(budget).await.ok()
 }
 
 async fn dispatch(

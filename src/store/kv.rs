@@ -169,4 +169,9 @@ pub trait Kv: Send + Sync {
     fn generation(&self) -> u64 {
         0
     }
+
+    /// Whether only this process writes to the store: then the head that it saw last is the one that there is.
+    fn exclusive(&self) -> bool {
+        false
+    }
 }

@@ -72,6 +72,14 @@ impl State {
         }
     }
 
+    /// The head as it is now, to show: as it was seen last where only this process writes to the store, else read.
+    ///
+    /// # Errors
+    /// As [`State::head`].
+    pub async fn latest(&self, budget: &mut Budget) -> Result<Arc<Head>, StateError> {
+        if self.inner.kv.exclusive() { self.recent(budget).await } else { self.head(budget).await }
+    }
+
     /// How far the head was seen, for [`Registration::mark`](super::Registration::mark) of the next process.
     #[must_use]
     pub fn mark(&self) -> Option<Mark> {

@@ -213,6 +213,10 @@ impl Kv for EmbeddedKv {
     fn generation(&self) -> u64 {
         self.shared.generation()
     }
+
+    fn exclusive(&self) -> bool {
+        true
+    }
 }
 
 /// Bytes of a value, before any encoding.
