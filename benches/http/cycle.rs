@@ -79,10 +79,10 @@ impl Kind {
             Self::Echo => Server::child(&["echo"], &[]),
             Self::Peer(_, target) => {
                 let pid = process::listener(target.address.port());
-                return Clients::new(&load, bodies, target, pid)?.go(load.cycles);
+                return Clients::new(&load, bodies, target.clone(), pid)?.go(load.cycles);
             }
         };
-        let figures = Clients::new(&load, bodies, &Target::ours(server.address), Some(server.pid()))?.go(load.cycles)?;
+        let figures = Clients::new(&load, bodies, Target::ours(server.address), Some(server.pid()))?.go(load.cycles)?;
         server.stop();
         Ok(figures)
     }

@@ -1,40 +1,21 @@
 //! States of 256 MiB through `tofustate standalone` and back, byte for byte, one and four at once; beside it bare axum
 //! with a file on the same disk.
 
-use std::{
-    fs::File,
-    io::{BufWriter, Read as _, Write as _},
-    path::Path,
-    thread,
-    time::Instant,
-};
-
 use tempfile::TempDir;
 
 use crate::{
-    client::{Connection, Target},
-    process,
+    client::Target,
     server::Server,
-    states,
     table::{print, show, spread},
+    transfer::{Run, generate, get, measure, post},
 };
 
 const SIZE: u64 = 256 << 20;
 const ROUNDS: usize = 3;
-/// What a client sends at a time.
-const PIECE: usize = 64 * 1024;
-
-/// What one direction took.
-struct Run {
-    rate: f64,
-    processor: f64,
-    peak: f64,
-}
-
 pub(crate) fn run() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("state.json");
-    let size = generate(&file);
+    let size = generate(&file, SIZE);
     let names = ["tofustate standalone", "bare axum, a file, fsynced"];
     for at_once in [1, 4] {
         let mut runs: [[Vec<Run>; 2]; 2] = Default::default();
@@ -42,7 +23,7 @@ pub(crate) fn run() {
             for (server, runs) in [Server::standalone, |_| Server::child_on_disk("files", &[])].iter().zip(&mut runs) {
                 let server = server(at_once);
                 for (way, runs) in [post, get].into_iter().zip(runs) {
-                    runs.push(measure(&server, at_once, size, &file, way));
+                    runs.push(measure(server.pid(), &Target::ours(server.address), at_once, size, &file, way));
                 }
                 server.stop();
             }
@@ -59,60 +40,4 @@ pub(crate) fn run() {
         let states = if at_once == 1 { "A state".to_owned() } else { format!("{at_once} states at once") };
         print(&format!("{states} of {:.1} MB, {ROUNDS} rounds, median (min-max)", size as f64 / 1e6), &rows);
     }
-}
-
-/// Writes the state to a file, a resource at a time.
-fn generate(file: &Path) -> u64 {
-    let (mut out, mut size) = (BufWriter::new(File::create(file).unwrap()), 0);
-    for piece in states::Pieces::new(3, 1, SIZE) {
-        size += piece.len() as u64;
-        out.write_all(piece.as_bytes()).unwrap();
-    }
-    out.into_inner().unwrap().sync_all().unwrap();
-    size
-}
-
-fn measure(server: &Server, at_once: usize, size: u64, file: &Path, way: fn(&Target, usize, u64, &Path)) -> Run {
-    process::forget_peak(server.pid());
-    let (target, before, begin) = (Target::ours(server.address), server.processor(), Instant::now());
-    thread::scope(|scope| {
-        for state in 0..at_once {
-            let target = &target;
-            scope.spawn(move || way(target, state, size, file));
-        }
-    });
-    Run {
-        rate: (size * at_once as u64) as f64 / 1e6 / begin.elapsed().as_secs_f64(),
-        processor: server.processor() - before,
-        peak: process::peak(server.pid()),
-    }
-}
-
-fn post(target: &Target, state: usize, size: u64, file: &Path) {
-    let mut connection = Connection::open(target).unwrap();
-    connection.begin("POST", &target.path(state), size).unwrap();
-    let (mut file, mut piece) = (File::open(file).unwrap(), vec![0; PIECE]);
-    loop {
-        let got = file.read(&mut piece).unwrap();
-        if got == 0 {
-            break;
-        }
-        connection.send(&piece[..got]).unwrap();
-    }
-    assert_eq!(connection.answer().unwrap().status, 200);
-}
-
-/// Compares what comes with the file.
-fn get(target: &Target, state: usize, size: u64, file: &Path) {
-    let mut connection = Connection::open(target).unwrap();
-    connection.begin("GET", &target.path(state), 0).unwrap();
-    let answer = connection.answer().unwrap();
-    assert_eq!(answer.status, 200);
-    let (mut file, mut piece) = (File::open(file).unwrap(), vec![0; PIECE]);
-    let came = connection.body(&answer, |got| {
-        let piece = &mut piece[..got.len()];
-        file.read_exact(piece).unwrap();
-        assert!(piece == got, "other bytes came back");
-    });
-    assert_eq!(came.unwrap(), size);
 }

@@ -8,13 +8,17 @@
 
 mod bare;
 mod child;
+#[path = "../common/client.rs"]
 mod client;
 mod cycle;
 mod large;
+#[path = "../common/load.rs"]
 mod load;
 #[path = "../common/lock_info.rs"]
 mod lock_info;
 mod many;
+#[path = "../common/ours.rs"]
+mod ours;
 #[path = "../common/paced.rs"]
 mod paced;
 #[path = "../common/process.rs"]
@@ -26,11 +30,10 @@ mod states;
 #[path = "../common/table.rs"]
 mod table;
 mod tracing;
+#[path = "../common/transfer.rs"]
+mod transfer;
 
 use std::env;
-
-/// What every request to our own servers has.
-const TOKEN: &str = "bench-4Jq3vT8rw1Zu5mB2xKd7";
 
 fn main() {
     let asked: Vec<String> = env::args().skip(1).filter(|arg| !arg.starts_with("--")).collect();

@@ -15,7 +15,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::{TOKEN, client::get, process};
+use crate::{
+    client::{TOKEN, get},
+    process,
+};
 
 /// A server that runs.
 pub(crate) struct Server {

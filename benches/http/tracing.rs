@@ -42,7 +42,7 @@ fn measure(on_disk: bool, clients: usize) {
     let sinks = WAYS.map(|_| Server::child(&["sink"], &[]));
     let servers: [Server; 3] = array::from_fn(|way| server(on_disk, WAYS[way].1, &sinks[way]));
     let mut all =
-        servers.each_ref().map(|server| Clients::new(&load, &bodies, &Target::ours(server.address), None).unwrap());
+        servers.each_ref().map(|server| Clients::new(&load, &bodies, Target::ours(server.address), None).unwrap());
     let mut rounds: [[Vec<Turn>; ROUNDS]; 3] = Default::default();
     for turn in 0..ROUNDS * TURNS {
         for way in (0..WAYS.len()).map(|place| (turn + place) % WAYS.len()) {

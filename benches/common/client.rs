@@ -1,4 +1,5 @@
 //! A client of HTTP/1.1 that costs little: one connection that stays open, requests made of text.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::{
     io::{self, BufRead as _, BufReader, Read, Write as _},
@@ -7,7 +8,8 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 
-use crate::TOKEN;
+/// What every request to our own servers has.
+pub(crate) const TOKEN: &str = "bench-4Jq3vT8rw1Zu5mB2xKd7";
 
 /// A server that has states.
 #[derive(Clone, Debug)]
@@ -36,6 +38,12 @@ impl Target {
         })
     }
 
+    /// The same server with states of another name.
+    pub(crate) fn renamed(self, name: &str) -> Self {
+        let (folder, last) = self.path.rsplit_once('/').unwrap_or_default();
+        Self { path: format!("{folder}/{name}-{last}"), ..self }
+    }
+
     /// The path of a state.
     pub(crate) fn path(&self, state: usize) -> String {
         self.path.replace("{n}", &state.to_string())
@@ -46,7 +54,8 @@ impl Target {
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
     host: String,
-    authorization: String,
+    /// Lines that every request has, each with its end.
+    headers: String,
     /// The request, then the lines of the answer.
     text: Vec<u8>,
 }
@@ -65,12 +74,16 @@ enum Length {
 
 impl Connection {
     pub(crate) fn open(target: &Target) -> io::Result<Self> {
-        let stream = TcpStream::connect(target.address)?;
+        Self::with_headers(target.address, format!("Authorization: Basic {}\r\n", target.authorization))
+    }
+
+    pub(crate) fn with_headers(address: SocketAddr, headers: String) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream: BufReader::with_capacity(64 * 1024, stream),
-            host: target.address.to_string(),
-            authorization: target.authorization.clone(),
+            host: address.to_string(),
+            headers,
             text: Vec::new(),
         })
     }
@@ -104,9 +117,9 @@ impl Connection {
     }
 
     fn head(&mut self, method: &str, path: &str, md5: Option<&str>, length: u64) -> io::Result<()> {
-        let Self { host, authorization, text, .. } = self;
+        let Self { host, headers, text, .. } = self;
         text.clear();
-        write!(text, "{method} {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Basic {authorization}\r\n")?;
+        write!(text, "{method} {path} HTTP/1.1\r\nHost: {host}\r\n{headers}")?;
         if length > 0 {
             write!(text, "Content-Type: application/json\r\nContent-Length: {length}\r\n")?;
         }

@@ -1,7 +1,12 @@
 //! Clients at work: LOCK, GET, POST, UNLOCK, each cycle with new bytes and the next serial.
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
 
 use std::{
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -41,19 +46,49 @@ impl Load {
     }
 }
 
-/// What the clients write, and its MD5.
-pub(crate) struct Bodies(Vec<Vec<(Vec<u8>, String)>>);
+/// A body that a client writes, and its MD5.
+pub(crate) type Body = (Vec<u8>, String);
+
+/// What the clients write to each state, by serial.
+pub(crate) struct Bodies(Vec<Arc<Vec<Body>>>);
+
+/// A server, and what a cycle is on it.
+pub(crate) trait Way: Sync {
+    /// A connection of one client.
+    fn open(&self) -> io::Result<Connection>;
+
+    /// What names a state.
+    fn path(&self, state: usize) -> String;
+
+    /// One cycle; answers how often the lock was refused. `answer` is a buffer to use.
+    fn cycle(
+        &self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        number: usize,
+        answer: &mut Vec<u8>,
+    ) -> Result<usize, String>;
+}
 
 impl Bodies {
     pub(crate) fn new(load: &Load, size: usize) -> Self {
-        let body = |state: usize, serial: usize| {
-            let body = states::whole(state as u64 + 1, serial as u64, size);
-            let md5 = BASE64.encode(Md5::digest(&body));
-            (body, md5)
-        };
-        let of = |state| (0..load.warm_up + load.cycles).map(|serial| body(state, serial)).collect();
-        Self((0..load.states).map(of).collect())
+        Self((0..load.states).map(|state| Arc::new(bodies(load, state, size))).collect())
     }
+
+    /// The same for all states: where they are large.
+    pub(crate) fn shared(load: &Load, size: usize) -> Self {
+        let all = Arc::new(bodies(load, 0, size));
+        Self(vec![all; load.states])
+    }
+}
+
+fn bodies(load: &Load, state: usize, size: usize) -> Vec<Body> {
+    let body = |serial: usize| {
+        let body = states::whole(state as u64 + 1, serial as u64, size);
+        let md5 = BASE64.encode(Md5::digest(&body));
+        (body, md5)
+    };
+    (0..load.warm_up + load.cycles).map(body).collect()
 }
 
 /// What a number of cycles showed.
@@ -70,6 +105,7 @@ pub(crate) struct Figures {
 
 /// Clients of one server, connected and warm.
 pub(crate) struct Clients<'a> {
+    way: Box<dyn Way + 'a>,
     connections: Vec<Connection>,
     states: Vec<Work<'a>>,
     pid: Option<u32>,
@@ -82,11 +118,11 @@ impl<'a> Clients<'a> {
     ///
     /// # Errors
     /// What a server answered otherwise than it should, in words.
-    pub(crate) fn new(load: &Load, bodies: &'a Bodies, target: &Target, pid: Option<u32>) -> Result<Self, String> {
-        let open = |_| Connection::open(target).map_err(|error| format!("no connection: {error}"));
+    pub(crate) fn new(load: &Load, bodies: &'a Bodies, way: impl Way + 'a, pid: Option<u32>) -> Result<Self, String> {
+        let open = |_| way.open().map_err(|error| format!("no connection: {error}"));
         let connections = (0..load.clients).map(open).collect::<Result<Vec<_>, String>>()?;
-        let states = (0..load.states).map(|number| Work::new(target.path(number), &bodies.0[number])).collect();
-        let mut clients = Self { connections, states, pid, done: 0 };
+        let states = (0..load.states).map(|number| Work::new(way.path(number), &bodies.0[number])).collect();
+        let mut clients = Self { way: Box::new(way), connections, states, pid, done: 0 };
         clients.go(load.warm_up)?;
         Ok(clients)
     }
@@ -99,7 +135,7 @@ impl<'a> Clients<'a> {
         self.done += cycles;
         let before = self.pid.map_or(f64::NAN, process::processor);
         let begin = Instant::now();
-        let (mut taken, refused) = phase(&mut self.connections, &self.states, self.done)?;
+        let (mut taken, refused) = phase(self.way.as_ref(), &mut self.connections, &self.states, self.done)?;
         let seconds = begin.elapsed().as_secs_f64();
         let used = self.pid.map_or(f64::NAN, process::processor) - before;
         let cycles = (self.states.len() * cycles) as f64;
@@ -114,17 +150,17 @@ impl<'a> Clients<'a> {
 }
 
 /// One state, and how far its clients are.
-struct Work<'a> {
-    path: String,
-    bodies: &'a [(Vec<u8>, String)],
+pub(crate) struct Work<'a> {
+    pub(crate) path: String,
+    pub(crate) bodies: &'a [Body],
     /// Cycles that were begun.
     begun: AtomicUsize,
     /// Bodies that were taken, under the lock.
-    taken: AtomicUsize,
+    pub(crate) taken: AtomicUsize,
 }
 
 impl<'a> Work<'a> {
-    fn new(path: String, bodies: &'a [(Vec<u8>, String)]) -> Self {
+    fn new(path: String, bodies: &'a [Body]) -> Self {
         Self { path, bodies, begun: AtomicUsize::new(0), taken: AtomicUsize::new(0) }
     }
 
@@ -135,7 +171,12 @@ impl<'a> Work<'a> {
 }
 
 /// All clients, until each state had `until` cycles.
-fn phase(connections: &mut [Connection], states: &[Work], until: usize) -> Result<(Vec<Duration>, usize), String> {
+fn phase(
+    way: &dyn Way,
+    connections: &mut [Connection],
+    states: &[Work],
+    until: usize,
+) -> Result<(Vec<Duration>, usize), String> {
     thread::scope(|scope| {
         let clients: Vec<_> = connections
             .iter_mut()
@@ -146,7 +187,7 @@ fn phase(connections: &mut [Connection], states: &[Work], until: usize) -> Resul
                     let (mut taken, mut refused, mut answer) = (Vec::new(), 0, Vec::new());
                     while let Some(number) = work.next(until) {
                         let begin = Instant::now();
-                        refused += cycle(connection, work, number, &mut answer)?;
+                        refused += way.cycle(connection, work, number, &mut answer)?;
                         taken.push(begin.elapsed());
                     }
                     Ok::<_, String>((taken, refused))
@@ -163,7 +204,27 @@ fn phase(connections: &mut [Connection], states: &[Work], until: usize) -> Resul
     })
 }
 
-/// One cycle; answers how often the lock was refused.
+/// The protocol.
+impl Way for Target {
+    fn open(&self) -> io::Result<Connection> {
+        Connection::open(self)
+    }
+
+    fn path(&self, state: usize) -> String {
+        Self::path(self, state)
+    }
+
+    fn cycle(
+        &self,
+        connection: &mut Connection,
+        work: &Work<'_>,
+        number: usize,
+        answer: &mut Vec<u8>,
+    ) -> Result<usize, String> {
+        cycle(connection, work, number, answer)
+    }
+}
+
 fn cycle(connection: &mut Connection, work: &Work, number: usize, answer: &mut Vec<u8>) -> Result<usize, String> {
     let (id, info) = lock_info(number as u64);
     let (path, info) = (work.path.as_str(), info.as_bytes());
@@ -186,7 +247,8 @@ fn cycle(connection: &mut Connection, work: &Work, number: usize, answer: &mut V
     Ok(refused)
 }
 
-fn ask(
+/// Asks, and takes no other answers than good ones.
+pub(crate) fn ask(
     connection: &mut Connection,
     answer: &mut Vec<u8>,
     (method, path): (&str, &str),
