@@ -35,6 +35,9 @@ bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads l
 bench-http: ## figures of the server, as tables (15 minutes; what: BENCH="cycle large many tracing")
 	cargo bench --locked --bench http -- $(BENCH)
 
+bench-openbao: ## figures of the store over a real OpenBao, as tables (15 minutes; what: BENCH="cycle large")
+	cargo bench --locked -p tofustate-e2e --bench openbao -- $(BENCH)
+
 crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
@@ -57,4 +60,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e bench bench-http crds soak mutants fuzz
+.PHONY: help build fmt lint test tools e2e bench bench-http bench-openbao crds soak mutants fuzz

@@ -71,7 +71,11 @@ fn measure(world: &World, kind: &Kind, clients: usize, cycles: usize, peers: &st
         }
     }
     let target = Target::ours(ours.address).renamed(&name);
-    ways.push(("tofustate".to_owned(), Clients::new(&load, &bodies, target, Some(ours.pid())).unwrap(), Some(ours.pid())));
+    ways.push((
+        "tofustate".to_owned(),
+        Clients::new(&load, &bodies, target, Some(ours.pid())).unwrap(),
+        Some(ours.pid()),
+    ));
     let mut rounds: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
     let mut apart: Vec<Vec<Round>> = ways.iter().map(|_| Vec::new()).collect();
     for _ in 0..kind.rounds {
