@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 /// What is left of a request's time for the store. Only waiting counts: time that a client takes to send or to read a
-/// body does not.
+/// body does not, nor does that of a part of a state that got through.
 #[derive(Clone, Debug)]
 pub struct Budget {
     left: Duration,

@@ -53,7 +53,13 @@ impl Inner {
             let size = self.part_size().min(bytes.len());
             let index = *parts;
             *parts += 1;
-            match self.put_part(object, index, bytes.slice(..size), budget).await {
+            // What got through costs nothing: a large state may take longer than a store that is away is waited for.
+            let mut each = budget.clone();
+            let put = self.put_part(object, index, bytes.slice(..size), &mut each).await;
+            if put.is_err() {
+                *budget = each;
+            }
+            match put {
                 Ok(()) => bytes.advance(size),
                 // Nothing was written, and the store knows better by now what it takes.
                 Err(StateError::Store { error: KvError::TooLarge(_), .. }) if self.part_size() < size => *parts = index,
@@ -71,6 +77,7 @@ impl Inner {
         budget: &mut Budget,
     ) -> Result<Bytes, PartError> {
         let key = keys::part(&self.path, &object.name, index);
+        let before = budget.clone();
         let entry = loop {
             match self.call("get_part", budget, self.kv.get(&key)).await {
                 Ok(entry) => break entry.ok_or(PartError::Missing)?,
@@ -79,6 +86,8 @@ impl Inner {
                 }
             }
         };
+        // As with a put: what got through costs nothing.
+        *budget = before;
         let Value::Part(Part { label, bytes }) = entry.value else {
             return Err(PartError::Damaged(format!("part {index} of object {} is no part of a state", object.name)));
         };
