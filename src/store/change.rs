@@ -71,6 +71,11 @@ impl Inner {
         (young && base.generation == self.kv.generation()).then_some(base)
     }
 
+    /// The head, where it may be the base of a change.
+    pub(super) fn cached_head(&self) -> Option<Arc<Head>> {
+        self.cached().map(|base| base.head)
+    }
+
     /// The head as it was seen a moment ago, if it was: for hints only.
     pub(super) fn last_head(&self) -> Option<Arc<Head>> {
         self.known().base.as_ref().map(|base| base.head.clone())

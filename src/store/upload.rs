@@ -292,7 +292,11 @@ impl Upload {
         let Ok(Ok(path)) = path else { return Err(StateError::Busy { doing }) };
         let Some(process) = inner.uploads.place(budget).await else { return Err(StateError::Busy { doing }) };
         self.large = Some(Large { _guard: inner.shared.metrics.upload(), _process: process, _path: path });
-        self.look(budget).await
+        // Its own LOCK has just shown the head, as a rule. The swap at the end decides.
+        match inner.cached_head() {
+            Some(head) if self.in_the_way(Some(&head)).is_none() => Ok(()),
+            _ => self.look(budget).await,
+        }
     }
 
     /// An upload whose lock is gone ends at once; one that was too slow as well.
