@@ -1,5 +1,5 @@
-//! What an entry looks like in KV v2: a document is one string under one key, a part is its bytes in base64 with its label
-//! beside them. Each is written into one buffer and read from one.
+//! What an entry looks like in KV v2: a document is one string under one key, packed where it is large; a part is its bytes
+//! in base64 with its label beside them. Each is written into one buffer and read from one.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -18,6 +18,12 @@ use crate::store::{Entry, Expect, Part, PartLabel, Revision, Value};
 pub(super) const PART_BYTES: usize = 640 << 10;
 /// What a part's entry has beside its bytes, generously: label, JSON, OpenBao's own wrapping and encryption.
 const AROUND: usize = 4 << 10;
+/// Documents from this size on are packed: smaller ones a person may read as they are.
+const PACKED: usize = 4 << 10;
+/// No document is larger.
+const MOST_DOCUMENT: usize = 4 << 20;
+/// Of compression: most of a large document is text that hardly gets smaller.
+const LEVEL: i32 = 1;
 /// Smaller parts would be no help any more.
 const LEAST: usize = 4 << 10;
 
@@ -45,8 +51,17 @@ pub(super) fn encode(value: &Value, expect: Expect) -> Option<Bytes> {
             // Most of a head are quotes that are escaped, and base64 that is not.
             body = Vec::with_capacity(start.len() + text.len() + text.len() / 4 + 64);
             body.extend_from_slice(start.as_bytes());
-            body.extend_from_slice(b"\"document\":");
-            serde_json::to_writer(&mut body, text.as_ref()).ok()?;
+            match packed(text) {
+                Some(packed) => {
+                    body.extend_from_slice(b"\"packed\":\"");
+                    body.extend_from_slice(packed.as_bytes());
+                    body.push(b'"');
+                }
+                None => {
+                    body.extend_from_slice(b"\"document\":");
+                    serde_json::to_writer(&mut body, text.as_ref()).ok()?;
+                }
+            }
         }
         Value::Part(Part { label, bytes }) => {
             let length = base64::encoded_len(bytes.len(), true)?;
@@ -65,6 +80,21 @@ pub(super) fn encode(value: &Value, expect: Expect) -> Option<Bytes> {
     }
     body.extend_from_slice(b"}}");
     Some(body.into())
+}
+
+/// A document in fewer bytes: OpenBao parses, copies and encrypts every one of them at each write, and the one before, too.
+fn packed(text: &str) -> Option<String> {
+    if text.len() < PACKED {
+        return None;
+    }
+    let packed = zstd::bulk::compress(text.as_bytes(), LEVEL).ok()?;
+    Some(STANDARD.encode(packed))
+}
+
+/// What [`packed`] made. `None` where it is nothing of the kind.
+fn unpacked(packed: &str) -> Option<String> {
+    let packed = STANDARD.decode(packed).ok()?;
+    String::from_utf8(zstd::bulk::decompress(&packed, MOST_DOCUMENT).ok()?).ok()
 }
 
 #[derive(Deserialize)]
@@ -90,6 +120,13 @@ pub(super) struct Written {
 struct DocumentFields<'a> {
     #[serde(borrow)]
     document: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PackedFields<'a> {
+    #[serde(borrow)]
+    packed: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -123,6 +160,12 @@ pub(super) fn data<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
 fn value(data: &str) -> Value {
     if let Ok(DocumentFields { document }) = serde_json::from_str(data) {
         return Value::Document(document.as_ref().into());
+    }
+    if let Ok(PackedFields { packed }) = serde_json::from_str(data) {
+        return match unpacked(&packed) {
+            Some(document) => Value::Document(document.into()),
+            None => Value::Foreign("a packed document that does not unpack".to_owned()),
+        };
     }
     if let Ok(PartFields { part, sha256, path, object, index }) = serde_json::from_str(data) {
         return match STANDARD.decode(part.as_ref()) {
@@ -165,6 +208,19 @@ mod tests {
     }
 
     #[test]
+    fn a_large_document_is_packed() {
+        let small = "\"".repeat(PACKED - 1);
+        let body = encode(&Value::Document(small.as_str().into()), Expect::Absent).unwrap();
+        assert!(String::from_utf8_lossy(&body).contains("\"document\""));
+        for large in ["\"".repeat(PACKED), "{\"ä\":1}\n".repeat(100_000)] {
+            let value = Value::Document(large.as_str().into());
+            let body = encode(&value, Expect::At(Revision(6))).unwrap();
+            assert!(body.len() < large.len() / 4, "{} of {}", body.len(), large.len());
+            assert_eq!(decode(answer(&body).as_bytes()), Some(Entry { value, revision: Revision(7) }));
+        }
+    }
+
+    #[test]
     fn a_part_goes_out_of_a_buffer_that_never_grew() {
         let bytes = Bytes::from(vec![7; PART_BYTES]);
         let label = PartLabel { sha256: "ab".repeat(32), path: "p".repeat(200), object: "1-a".into(), index: u32::MAX };
@@ -180,6 +236,8 @@ mod tests {
             (r#"{"state":"secret","serial":4}"#, "[serial, state]"),
             (r#"{"document":"secret","more":"secret"}"#, "[document, more]"),
             (r#"{"document":7}"#, "[document]"),
+            (r#"{"packed":"secret!"}"#, "does not unpack"),
+            (r#"{"packed":"c2VjcmV0"}"#, "does not unpack"),
             (r#"{"part":"secret!","sha256":"","path":"","object":"","index":0}"#, "no base64"),
             ("{}", "[]"),
             ("null", "[]"),

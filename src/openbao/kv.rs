@@ -21,8 +21,8 @@ const AT_ONCE: usize = 8;
 
 /// The states' mount as a store, by the right of one token: a state's own, or the operator's for the owners.
 ///
-/// Reads are those of the active node, and believed only after it said, on the same connection, that it still was. A write
-/// is sent to a node that said so just before; again only with another token, after a 403.
+/// Reads are those of the active node, and believed only after it said, on the same connection, that it still was; but for
+/// parts that are found, which cannot be out of date. A write is sent to a node that said so just before; again only with another token, after a 403.
 #[derive(Clone)]
 pub struct OpenBaoKv {
     bao: Bao,
@@ -106,8 +106,10 @@ impl OpenBaoKv {
 impl Kv for OpenBaoKv {
     async fn get(&self, key: &str) -> Result<Option<Entry>, KvError> {
         let call = Call::new("get", Method::GET, self.path("data", key)?);
-        let room = if key.starts_with(keys::VERSIONS) { entry::room(self.part_bytes()) } else { 0 };
-        match self.call(Call { room, ..call }).await {
+        // A part is written once, under a name of its own, and the head that names it was read from the active node.
+        let part = key.starts_with(keys::VERSIONS);
+        let room = if part { entry::room(self.part_bytes()) } else { 0 };
+        match self.call(Call { room, proves_itself: part, ..call }).await {
             Ok(answer) => entry::decode(&answer.body).map(Some).ok_or_else(|| self.no_kv2()),
             Err(Fault::NotFound) if key.starts_with(keys::VERSIONS) => Ok(None),
             Err(Fault::NotFound) => self.is_kv2().await.map(|()| None),
