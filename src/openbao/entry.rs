@@ -20,8 +20,8 @@ pub(super) const PART_BYTES: usize = 640 << 10;
 const AROUND: usize = 4 << 10;
 /// Documents from this size on are packed: smaller ones a person may read as they are.
 const PACKED: usize = 4 << 10;
-/// No document is larger.
-const MOST_DOCUMENT: usize = 4 << 20;
+/// No head is nearly as large. What is larger is not packed: it would not be unpacked.
+const MOST_DOCUMENT: usize = 1 << 20;
 /// Of compression: most of a large document is text that hardly gets smaller.
 const LEVEL: i32 = 1;
 /// Smaller parts would be no help any more.
@@ -84,7 +84,7 @@ pub(super) fn encode(value: &Value, expect: Expect) -> Option<Bytes> {
 
 /// A document in fewer bytes: OpenBao parses, copies and encrypts every one of them at each write, and the one before, too.
 fn packed(text: &str) -> Option<String> {
-    if text.len() < PACKED {
+    if !(PACKED..=MOST_DOCUMENT).contains(&text.len()) {
         return None;
     }
     let packed = zstd::bulk::compress(text.as_bytes(), LEVEL).ok()?;
@@ -218,6 +218,9 @@ mod tests {
             assert!(body.len() < large.len() / 4, "{} of {}", body.len(), large.len());
             assert_eq!(decode(answer(&body).as_bytes()), Some(Entry { value, revision: Revision(7) }));
         }
+        // Never one that would not be read again.
+        let larger = "x".repeat(MOST_DOCUMENT + 1);
+        assert!(encode(&Value::Document(larger.as_str().into()), Expect::Absent).unwrap().len() > MOST_DOCUMENT);
     }
 
     #[test]
