@@ -85,6 +85,30 @@ async fn a_store_that_takes_other_parts_from_now_on_gets_them_from_the_next_uplo
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn only_the_wait_for_one_part_counts_however_long_all_take() {
+    let store = Store::new();
+    store.part_bytes.store(4_096, Ordering::Relaxed);
+    let state = open(&engine(&store, InlineLimits::default()), &store, 1, 20);
+    state.register(&mut budget()).await.unwrap();
+    let large = body(1, 600_000);
+    let slow = |seconds| {
+        store.slow("put_part", Duration::from_secs(seconds));
+        store.slow("get", Duration::from_secs(seconds));
+    };
+    slow(10);
+    post(&state, None, &large).await.unwrap();
+    assert!(store.parts().len() > 5, "together they take longer than a request waits for the store");
+    assert_eq!(pull(&state).await.unwrap().as_ref(), Some(&large));
+    slow(60);
+    let given_up = post(&state, None, &body(2, 600_000)).await.unwrap_err();
+    assert!(matches!(given_up, StateError::Unavailable { .. }), "{given_up:?}");
+    assert!(pull(&state).await.is_err());
+    slow(0);
+    assert_eq!(pull(&state).await.unwrap().as_ref(), Some(&large));
+    assert_eq!(store.violations(), Vec::<String>::new());
+}
+
 /// A head that has no room for one version more, and could move all but one out.
 async fn full_head(store: &std::sync::Arc<Store>) -> tofustate::store::State {
     let state = open(&engine(store, NEVER_OUT), store, 1, 100);
