@@ -6,7 +6,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 use tofustate::crd::{StatePath, TofuStateBackend, parse_duration, parse_quantity};
 
-use crate::admission::{Checker, resource};
+use crate::{
+    admission::{Checker, resource},
+    cases,
+};
 
 static WHOLE: LazyLock<Checker> = LazyLock::new(Checker::whole);
 static PATH: LazyLock<Checker> = LazyLock::new(|| Checker::field(&["spec", "path"]));
@@ -42,146 +45,14 @@ fn spec_agrees(spec: &Value) {
 
 #[test]
 fn written_texts() {
-    let long = |n: usize| "a".repeat(n);
-    for text in [
-        "",
-        "a",
-        "a/b",
-        "1/2/3/4/5/6/7/8",
-        "1/2/3/4/5/6/7/8/9",
-        "/a",
-        "a/",
-        "a//b",
-        "/",
-        "A",
-        "a_",
-        "_a",
-        "a.b",
-        "a..b",
-        "a.",
-        ".a",
-        "a/./b",
-        "a/../b",
-        "lock",
-        "lock/a",
-        "a/lock",
-        "a.lock",
-        "a.lock/b",
-        "a/b.lock",
-        "locks",
-        "xlock",
-        "a-lock",
-        "a:b",
-        "a b",
-        " a",
-        "a\n",
-        "\na",
-        "a\u{0}",
-        "ä",
-        "ａ",
-        "a/b?c",
-        "a%2fb",
-        ".versions/a",
-        ".owners",
-        "a\\b",
-        "-",
-        "a-",
-    ] {
-        path_agrees(text);
-    }
-    for text in [long(200), long(201), "ä".repeat(200), "ä".repeat(101), format!("{}/lock", long(195))] {
-        path_agrees(&text);
-    }
-    for text in [
-        "",
-        "1",
-        "0",
-        "00",
-        "01",
-        "256Mi",
-        "1.5Gi",
-        "1.5",
-        ".5Gi",
-        "1.Gi",
-        "1..2Gi",
-        "0.0Gi",
-        "0.000001k",
-        "0.0000001k",
-        "1e3",
-        "-1",
-        "+1",
-        "1m",
-        "1K",
-        "1Ei",
-        "1E",
-        "1 Gi",
-        "1Gi\n",
-        "\n1Gi",
-        "Gi",
-        ".",
-        "...",
-        "1i",
-        "१",
-    ] {
-        size_agrees(text);
-    }
-    for digits in 1..=20 {
-        for suffix in ["", "k", "Ki", "M", "Mi", "G", "Gi", "T", "Ti", "P", "Pi"] {
-            size_agrees(&format!("{}{suffix}", "9".repeat(digits)));
-            size_agrees(&format!("1.{}{suffix}", "9".repeat(digits)));
-        }
-    }
-    for text in [
-        "",
-        "0",
-        "1",
-        "1h",
-        "0h",
-        "1h30m",
-        "30m1h",
-        "5ms",
-        "5m5s",
-        "5m5ms",
-        "1d",
-        "1.5h",
-        "-1h",
-        "99999h",
-        "100000h",
-        "99999ms99999ms99999ms99999ms",
-        "1h1h1h1h",
-        "1h1h1h1h1h",
-        "1h\n",
-        " 1h",
-        "1H",
-        "hms",
-        "0h1ms",
-        "00000h",
-        "1µs",
-        "mm",
-    ] {
-        time_agrees(text);
-    }
+    cases::paths().iter().for_each(|text| path_agrees(text));
+    cases::sizes().iter().for_each(|text| size_agrees(text));
+    cases::durations().iter().for_each(|text| time_agrees(text));
 }
 
 #[test]
 fn written_specs() {
-    for spec in [
-        json!({"path": "a", "accessTokenSecretRef": {"name": "net-tofustate"}}),
-        json!({"path": "a", "accessTokenSecretRef": {"name": "net-tofustate"}, "connectionSecretName": "x"}),
-        json!({"path": "a", "accessTokenSecretRef": {"name": "x"}, "connectionSecretName": "x"}),
-        json!({"path": "a", "retention": {"maxVersions": 0}}),
-        json!({"path": "a", "retention": {"maxVersions": -1}}),
-        json!({"path": "a", "retention": {"maxVersions": 200}}),
-        json!({"path": "a", "retention": {"maxVersions": 201}}),
-    ] {
-        spec_agrees(&spec);
-    }
-    let access = |names: std::ops::Range<usize>| -> Value {
-        names.map(|n| json!({"name": format!("a{}", n % 33), "role": "ReadOnly", "secretRef": {"name": "s"}})).collect()
-    };
-    for names in [0..1, 0..32, 0..33, 32..34, 33..35] {
-        spec_agrees(&json!({"path": "a", "access": access(names)}));
-    }
+    cases::specs().iter().for_each(spec_agrees);
 }
 
 fn path() -> impl Strategy<Value = String> {
