@@ -14,11 +14,11 @@ fn main() -> io::Result<()> {
     let mut out = io::stdout();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {
-            writeln!(out, "{:<12} {:<15} PROGRAM", "TOOL", "VERSION")?;
+            writeln!(out, "{:<24} {:<15} PROGRAM", "TOOL", "VERSION")?;
             for tool in ALL {
                 match tool.find_or_build() {
-                    Ok(found) => writeln!(out, "{:<12} {:<15} {}", tool.name, found.version, found.program.display())?,
-                    Err(reason) => writeln!(out, "{:<12} {:<15} not there: {reason}", tool.name, "-")?,
+                    Ok(found) => writeln!(out, "{:<24} {:<15} {}", tool.name, found.version, found.program.display())?,
+                    Err(reason) => writeln!(out, "{:<24} {:<15} not there: {reason}", tool.name, "-")?,
                 }
             }
             Ok(())

@@ -63,8 +63,65 @@ pub const OTELCOL: Tool = Tool {
     })),
 };
 
+/// Kubernetes' store.
+pub const ETCD: Tool = Tool {
+    name: "etcd",
+    variable: "ETCD_BIN",
+    asks: &["--version"],
+    says: "etcd Version: ",
+    recipe: Some(Recipe::Go(Go {
+        folder: "etcd",
+        package: "go.etcd.io/etcd/server/v3",
+        version: "3.6.8",
+        ldflags: "",
+    })),
+};
+
+/// Kubernetes' API server.
+pub const KUBE_APISERVER: Tool = Tool {
+    name: "kube-apiserver",
+    variable: "KUBE_APISERVER_BIN",
+    asks: &["--version"],
+    says: "Kubernetes v",
+    recipe: kubernetes("k8s.io/kubernetes/cmd/kube-apiserver"),
+};
+
+/// Kubernetes' controllers: garbage collection and the deletion of namespaces are theirs.
+pub const KUBE_CONTROLLER_MANAGER: Tool = Tool {
+    name: "kube-controller-manager",
+    variable: "KUBE_CONTROLLER_MANAGER_BIN",
+    asks: &["--version"],
+    says: "Kubernetes v",
+    recipe: kubernetes("k8s.io/kubernetes/cmd/kube-controller-manager"),
+};
+
+/// Kubernetes' CLI.
+pub const KUBECTL: Tool = Tool {
+    name: "kubectl",
+    variable: "KUBECTL_BIN",
+    asks: &["version", "--client"],
+    says: "Client Version: v",
+    recipe: kubernetes("k8s.io/kubernetes/cmd/kubectl"),
+};
+
+const fn kubernetes(package: &'static str) -> Option<Recipe> {
+    Some(Recipe::Go(Go {
+        folder: "kubernetes",
+        package,
+        version: "1.35.4",
+        // Without these it is v0.0.0, which clients refuse.
+        ldflags: "-X k8s.io/component-base/version.gitVersion=v1.35.4 -X k8s.io/component-base/version.gitMajor=1 \
+                  -X k8s.io/component-base/version.gitMinor=35 -X k8s.io/component-base/version.gitTreeState=clean \
+                  -X k8s.io/component-base/version.gitCommit=unknown \
+                  -X k8s.io/client-go/pkg/version.gitVersion=v1.35.4 -X k8s.io/client-go/pkg/version.gitMajor=1 \
+                  -X k8s.io/client-go/pkg/version.gitMinor=35 -X k8s.io/client-go/pkg/version.gitTreeState=clean \
+                  -X k8s.io/client-go/pkg/version.gitCommit=unknown",
+    }))
+}
+
 /// All of them, in the order of the closing table.
-pub const ALL: &[Tool] = &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO];
+pub const ALL: &[Tool] =
+    &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL];
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug)]

@@ -45,7 +45,7 @@ pub fn table(notes: &Path) -> io::Result<String> {
             reasons.entry(tool).or_default().extend((outcome == SKIPPED).then_some(reason));
         }
     }
-    let mut text = format!("{:<12} {:<15} TESTS\n", "TOOL", "VERSION");
+    let mut text = format!("{:<24} {:<15} TESTS\n", "TOOL", "VERSION");
     for tool in ALL {
         let count = |outcome| tests.get(&(outcome, tool.name)).map_or(0, BTreeSet::len);
         let version = tool.find().map_or_else(|_| "-".to_owned(), |found| found.version);
@@ -56,7 +56,7 @@ pub fn table(notes: &Path) -> io::Result<String> {
             (0, skipped) => format!("{skipped} {SKIPPED}: {why}"),
             (ran, skipped) => format!("{ran} ran, {skipped} {SKIPPED}: {why}"),
         };
-        let _ = writeln!(text, "{:<12} {version:<15} {outcome}", tool.name);
+        let _ = writeln!(text, "{:<24} {version:<15} {outcome}", tool.name);
     }
     Ok(text)
 }
