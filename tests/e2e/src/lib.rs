@@ -5,6 +5,7 @@
 pub mod ask;
 pub mod bao;
 pub mod client;
+pub mod kube;
 pub mod pasted;
 pub mod ports;
 pub mod process;

@@ -56,6 +56,13 @@ impl Process {
         format!("{}{}", self.stdout(), self.stderr())
     }
 
+    /// The end of what it said until now.
+    pub fn tail(&self) -> String {
+        let said = self.said();
+        let lines: Vec<&str> = said.lines().collect();
+        lines[lines.len().saturating_sub(TAIL)..].join("\n")
+    }
+
     /// Whether it ended, and how.
     pub fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().unwrap()
@@ -99,10 +106,12 @@ impl Drop for Process {
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child.wait();
         if thread::panicking() {
-            let said = self.said();
-            let lines: Vec<&str> = said.lines().collect();
-            let tail = lines[lines.len().saturating_sub(TAIL)..].join("\n");
-            eprintln!("--- {} said, at the end of {} lines:\n{tail}\n---", self.name, lines.len());
+            eprintln!(
+                "--- {} said, at the end of {} lines:\n{}\n---",
+                self.name,
+                self.said().lines().count(),
+                self.tail()
+            );
         }
     }
 }

@@ -6,7 +6,7 @@ mod events;
 pub mod fixture;
 mod node;
 mod setup;
-mod tls;
+pub(crate) mod tls;
 
 use std::{cell::Cell, path::PathBuf};
 

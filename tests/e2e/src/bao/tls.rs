@@ -16,7 +16,7 @@ pub struct Tls(PathBuf);
 
 impl Tls {
     /// Makes all of it anew.
-    pub(super) fn make(folder: &Path) -> Self {
+    pub(crate) fn make(folder: &Path) -> Self {
         let tls = Self(folder.to_owned());
         fs::create_dir(folder).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -62,7 +62,7 @@ impl Tls {
         self.0.join("client.key")
     }
 
-    pub(super) fn root(&self) -> Certificate<'static> {
+    pub(crate) fn root(&self) -> Certificate<'static> {
         Certificate::from_pem(&fs::read(self.ca()).unwrap()).unwrap()
     }
 
@@ -73,7 +73,7 @@ impl Tls {
 }
 
 /// Writes a file that only this user reads.
-pub(super) fn write_secret(file: &Path, text: &str) {
+pub(crate) fn write_secret(file: &Path, text: &str) {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }

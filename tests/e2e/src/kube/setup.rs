@@ -1,0 +1,115 @@
+//! How a cluster comes up: its keys and tokens, then etcd, the API server and, where asked for, the controllers.
+
+use std::{fmt::Write as _, fs, fs::File, io::Read as _, time::Instant};
+
+use rcgen::KeyPair;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::{
+    Cluster,
+    access::kubeconfig,
+    api::Api,
+    args::{self, SIGNING_KEY, TOKENS, VERIFYING_KEY},
+    server::Server,
+};
+use crate::{
+    bao::{Tls, tls::write_secret},
+    ports, tools, wait,
+};
+
+/// How a cluster is set up. `Setup::default()` is the API server and its etcd.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Setup {
+    /// kube-controller-manager too: garbage collection by owner references, the deletion of what is in a namespace, and the
+    /// ServiceAccount `default`. It learns of new kinds of resources within 30 s.
+    pub controllers: bool,
+}
+
+impl Setup {
+    /// Starts it for a test. None where a program for it is not there: the test then is in the closing table as skipped.
+    ///
+    /// # Panics
+    /// Where the cluster does not come up.
+    pub fn start(&self, test: &str) -> Option<Cluster> {
+        let (etcd, apiserver) = (tools::ETCD.for_test(test)?, tools::KUBE_APISERVER.for_test(test)?);
+        let kubectl = tools::KUBECTL.for_test(test)?;
+        let controllers = if self.controllers { Some(tools::KUBE_CONTROLLER_MANAGER.for_test(test)?) } else { None };
+
+        let began = Instant::now();
+        let folder = TempDir::new().unwrap();
+        let at = folder.path();
+        let tls = Tls::make(&at.join("tls"));
+        let key = KeyPair::generate().unwrap();
+        write_secret(&at.join(SIGNING_KEY), &key.serialize_pem());
+        fs::write(at.join(VERIFYING_KEY), key.public_key_pem()).unwrap();
+        let admin_token = random();
+        write_secret(&at.join(TOKENS), &format!("{admin_token},admin,admin,system:masters\n"));
+
+        let [client, peer, port] = [ports::free(), ports::free(), ports::free()];
+        let api = Api::new(&format!("https://127.0.0.1:{port}"), &tls).with_token(&admin_token);
+        let apiserver_args = args::apiserver(at, &tls, client, port);
+        let controllers = controllers.map(|found| {
+            let config = kubeconfig(at, "controllers", api.base(), &tls.ca(), &admin_token);
+            Server::new(&found, at.to_owned(), args::controllers(at, &config, ports::free()))
+        });
+        let mut cluster = Cluster {
+            etcd: Server::new(&etcd, at.to_owned(), args::etcd(at, [client, peer])),
+            apiserver: Server::new(&apiserver, at.to_owned(), apiserver_args),
+            controllers,
+            api,
+            kubectl,
+            tls,
+            admin_token,
+            took: began.elapsed(),
+            folder,
+        };
+        cluster.etcd.start();
+        cluster.apiserver.start();
+        cluster.ready();
+        if let Some(controllers) = &mut cluster.controllers {
+            controllers.start();
+            cluster.controllers_ready();
+        }
+        cluster.took = began.elapsed();
+        Some(cluster)
+    }
+}
+
+impl Cluster {
+    /// Waits until the API server says that it is ready and the namespace `default` is there.
+    pub fn ready(&mut self) {
+        let (api, etcd, apiserver) = (&self.api, &mut self.etcd, &mut self.apiserver);
+        wait::until("the API server is ready", || {
+            etcd.still_runs();
+            apiserver.still_runs();
+            for path in ["/readyz", "/api/v1/namespaces/default"] {
+                let answer = api.probe(path)?;
+                if answer.status != 200 {
+                    return Err(format!("{path}: {answer:?}"));
+                }
+            }
+            Ok(())
+        });
+    }
+
+    /// Waits until the controllers work: one of them makes this ServiceAccount.
+    pub(super) fn controllers_ready(&mut self) {
+        let (api, controllers) = (&self.api, self.controllers.as_mut().expect("it is set up with controllers"));
+        wait::until("the controllers work", || {
+            controllers.still_runs();
+            let answer = api.ask("GET", "/api/v1/namespaces/default/serviceaccounts/default", &Value::Null)?;
+            if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+    }
+}
+
+/// 128 bits in hex.
+fn random() -> String {
+    let mut bytes = [0; 16];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).unwrap();
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
