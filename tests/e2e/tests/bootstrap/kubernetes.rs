@@ -1,166 +1,137 @@
-//! The login of a Pod: OpenBao's own Kubernetes auth method, with a stand-in for the API server that it asks about
-//! ServiceAccount tokens (TokenReview).
+//! The login of a Pod: OpenBao's own Kubernetes auth method, and a real API server that it asks about ServiceAccount tokens
+//! (TokenReview).
 
-use std::{
-    fs,
-    io::{BufRead as _, BufReader, Read as _, Write as _},
-    net::{TcpListener, TcpStream},
-    path::PathBuf,
-    sync::{Arc, Mutex},
-    thread,
-};
+use std::{fs, path::PathBuf, process::Output};
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use tofustate::openbao::{Credential, Login, Mount, ServiceAccount, TokenSource as _, setup::check_own};
+use tofustate_e2e::{kube::Shared, wait};
 use tokio::sync::watch;
 
 use crate::world::{POLICY, ROLE, World, off, run, said, state, until};
 
 const AUDIENCE: &str = "openbao";
-
-/// What stands in for the API server: it takes the tokens that it knows.
-#[derive(Clone)]
-struct Cluster {
-    port: u16,
-    /// Token and user.
-    known: Arc<Mutex<Vec<(String, String)>>>,
-    asked: Arc<Mutex<Vec<String>>>,
-}
-
-impl Cluster {
-    fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = listener.local_addr().unwrap().port();
-        let cluster = Self { port, known: Arc::default(), asked: Arc::default() };
-        let served = cluster.clone();
-        // It ends with the process.
-        thread::spawn(move || {
-            for stream in listener.incoming() {
-                let served = served.clone();
-                thread::spawn(move || served.serve(stream.unwrap()));
-            }
-        });
-        cluster
-    }
-
-    fn serve(&self, stream: TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream.try_clone().ok()?);
-        let mut writer = stream;
-        loop {
-            let mut length = 0;
-            let mut line = String::new();
-            if reader.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            while !line.trim().is_empty() {
-                line.clear();
-                reader.read_line(&mut line).ok()?;
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                    length = value.trim().parse().ok()?;
-                }
-            }
-            let mut body = vec![0; length];
-            reader.read_exact(&mut body).ok()?;
-            let answer = self.review(&serde_json::from_slice(&body).ok()?).to_string();
-            let head = format!(
-                "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
-                answer.len()
-            );
-            writer.write_all((head + &answer).as_bytes()).ok()?;
-        }
-    }
-
-    fn review(&self, asked: &Value) -> Value {
-        let token = asked["spec"]["token"].as_str().unwrap_or_default();
-        self.asked.lock().unwrap().push(token.to_owned());
-        let known = self.known.lock().unwrap();
-        let status = match known.iter().find(|(known, _)| known == token) {
-            Some((_, user)) => json!({
-                "authenticated": true,
-                "audiences": asked["spec"]["audiences"],
-                "user": {"username": user, "uid": "uid-1"},
-            }),
-            None => json!({"authenticated": false}),
-        };
-        json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "status": status})
-    }
-
-    /// A token of a ServiceAccount, as Kubernetes projects them.
-    fn token(&self, namespace: &str, name: &str, audience: &str) -> String {
-        let now = jiff::Timestamp::now().as_second();
-        let claims = json!({
-            "aud": [audience], "iat": now, "nbf": now, "exp": now + 3600, "jti": rand_text(), "sub": format!("system:serviceaccount:{namespace}:{name}"),
-            "kubernetes.io": {"namespace": namespace, "serviceaccount": {"name": name, "uid": "uid-1"}},
-        });
-        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signature = URL_SAFE_NO_PAD.encode([7; 64]);
-        let token = format!("{}.{}.{signature}", part(&json!({"alg": "ES256", "typ": "JWT"})), part(&claims));
-        self.known.lock().unwrap().push((token.clone(), format!("system:serviceaccount:{namespace}:{name}")));
-        token
-    }
-}
-
-fn rand_text() -> String {
-    jiff::Timestamp::now().as_nanosecond().to_string()
-}
+/// Of the API server itself.
+const ITS_OWN: &str = "https://kubernetes.default.svc";
+/// May review tokens.
+const REVIEWER: &str = "system:auth-delegator";
 
 /// A server with the login set up, and a ServiceAccount's token in a file.
 struct Pod {
     world: World,
-    cluster: Cluster,
+    cluster: Shared,
+    /// The Pod's. There are the ServiceAccounts `tofustate` and `other`, and `openbao`, which may review tokens.
+    namespace: &'static str,
     file: PathBuf,
     args: Vec<String>,
 }
 
 impl Pod {
-    fn start(test: &str) -> Option<Self> {
+    fn start(test: &str, namespace: &'static str) -> Option<Self> {
+        let cluster = Shared::cluster(test)?;
         let world = World::start(test, None)?;
-        let cluster = Cluster::start();
-        // It is asked without TLS; OpenBao wants a CA all the same.
-        let key = rcgen::KeyPair::generate().unwrap();
-        let ca = world.folder.path().join("ca.pem");
-        fs::write(&ca, rcgen::CertificateParams::new(Vec::new()).unwrap().self_signed(&key).unwrap().pem()).unwrap();
         let args = vec![
             "--kubernetes-auth".to_owned(),
-            format!("--kubernetes-host=http://127.0.0.1:{}", cluster.port),
-            format!("--kubernetes-ca-file={}", ca.display()),
+            format!("--kubernetes-namespace={namespace}"),
+            format!("--kubernetes-host={}", cluster.url()),
+            format!("--kubernetes-ca-file={}", cluster.ca().display()),
         ];
+        cluster.namespace(namespace);
+        for name in ["tofustate", "other", "openbao"] {
+            cluster.service_account(namespace, name);
+        }
         let file = world.folder.path().join("serviceaccount-token");
-        let pod = Self { world, cluster, file, args };
+        let pod = Self { world, cluster, namespace, file, args };
+        pod.may_review("openbao");
         let done = pod.bootstrap(&[]);
         assert!(done.status.success(), "{}", said(&done));
         assert!(!said(&done).contains("no way in yet"), "{}", said(&done));
-        pod.project("tofustate", "tofustate", AUDIENCE);
+        pod.world.server.audit_on();
+        pod.project(namespace, "tofustate", &[AUDIENCE]);
         Some(pod)
     }
 
-    fn bootstrap(&self, args: &[&str]) -> std::process::Output {
+    /// Lets a ServiceAccount review tokens, and waits until it may.
+    fn may_review(&self, name: &str) {
+        self.cluster.bind(REVIEWER, self.namespace, name);
+        let api = self.cluster.api().with_token(&self.cluster.token(self.namespace, name, &[]));
+        let review =
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": "none"}});
+        wait::until("it may review tokens", || {
+            let answer = api.ask("POST", "/apis/authentication.k8s.io/v1/tokenreviews", &review)?;
+            if answer.status == 201 { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+    }
+
+    /// OpenBao reviews with a token of its own, as it does in the cluster.
+    fn reviews_itself(&self) {
+        let config = json!({
+            "kubernetes_host": self.cluster.url(),
+            "kubernetes_ca_cert": fs::read_to_string(self.cluster.ca()).unwrap(),
+            "disable_local_ca_jwt": true,
+            "token_reviewer_jwt": self.cluster.token(self.namespace, "openbao", &[]),
+        });
+        self.world.api().must("POST", "auth/kubernetes/config", &config);
+    }
+
+    fn bootstrap(&self, args: &[&str]) -> Output {
         let all: Vec<_> = self.args.iter().map(String::as_str).chain(args.iter().copied()).collect();
         self.world.bootstrap(&all)
     }
 
     /// Puts another token into the file, as the kubelet does.
-    fn project(&self, namespace: &str, name: &str, audience: &str) -> String {
-        let token = self.cluster.token(namespace, name, audience);
-        fs::write(&self.file, &token).unwrap();
-        token
+    fn project(&self, namespace: &str, name: &str, audiences: &[&str]) {
+        fs::write(&self.file, self.cluster.token(namespace, name, audiences)).unwrap();
+    }
+
+    /// The ServiceAccount anew: its tokens until now are no longer good.
+    fn replace_account(&self) {
+        let path = format!("/api/v1/namespaces/{}/serviceaccounts/tofustate", self.namespace);
+        self.cluster.api().delete(&path).done();
+        self.cluster.service_account(self.namespace, "tofustate");
+    }
+
+    /// How many logins OpenBao was asked for.
+    fn asked(&self) -> usize {
+        let entries = self.world.server.audit();
+        entries
+            .iter()
+            .filter(|entry| entry["type"] == "request" && entry["request"]["path"] == "auth/kubernetes/login")
+            .count()
     }
 
     fn login(&self) -> Login {
+        self.login_for(AUDIENCE)
+    }
+
+    fn login_for(&self, audience: &str) -> Login {
         let account = ServiceAccount {
             mount: Mount::parse("kubernetes").unwrap(),
             role: ROLE.to_owned(),
             token_file: self.file.clone(),
-            audience: Some(AUDIENCE.to_owned()),
+            audience: Some(audience.to_owned()),
         };
         Login::new(self.world.connect(), Credential::Kubernetes(account)).unwrap()
+    }
+
+    /// Why there is no login.
+    fn trouble(&self) -> String {
+        let login = self.login();
+        run(async {
+            let fault = login.obtain().await.unwrap_err().to_string();
+            let trouble = login.trouble().await.unwrap();
+            assert!(fault.contains(&trouble), "{fault}; {trouble}");
+            trouble
+        })
     }
 }
 
 #[test]
 fn a_pod_logs_in_and_again_with_the_token_that_it_has_by_then() {
-    let Some(pod) = Pod::start("a_pod_logs_in_and_again_with_the_token_that_it_has_by_then") else { return };
+    let Some(pod) = Pod::start("a_pod_logs_in_and_again_with_the_token_that_it_has_by_then", "logs-in") else {
+        return;
+    };
+    pod.reviews_itself();
     let world = &pod.world;
     run(async {
         let login = pod.login();
@@ -180,19 +151,28 @@ fn a_pod_logs_in_and_again_with_the_token_that_it_has_by_then() {
         assert_eq!(found["creation_ttl"], 3600, "{found}");
         let report = check_own(&world.connect(), &login, &world.setup()).await.unwrap();
         assert!(report.is_good() && report.notes.is_empty(), "{report}");
-        assert!(off(|| pod.bootstrap(&["--check"])).status.success());
+        // OpenBao's own token for the API server is no concern of bootstrap, and stays.
+        for args in [&["--check"][..], &[]] {
+            assert!(off(|| pod.bootstrap(args)).status.success());
+        }
+        assert_eq!(found["meta"]["service_account_namespace"], pod.namespace, "{found}");
 
-        // Kubernetes replaces the token; OpenBao's is lost: the next login is with the new one.
+        // The first token is no longer good, OpenBao's is lost: the next login is with the new one.
         let bao = world.connect();
         let stores = world.stores_with(&bao, std::sync::Arc::new(login.clone()));
         state(&stores, "team/one").get("team/one").await.unwrap();
-        let rotated = pod.project("tofustate", "tofustate", AUDIENCE);
+        off(|| {
+            pod.replace_account();
+            pod.project(pod.namespace, "tofustate", &[AUDIENCE]);
+        });
         off(|| world.api().must("POST", "auth/token/revoke-accessor", &json!({"accessor": first[0]})));
         state(&stores, "team/two").get("team/two").await.unwrap();
-        assert_eq!(pod.cluster.asked.lock().unwrap().last(), Some(&rotated));
         let second = off(|| world.tokens_of(POLICY));
         assert_eq!(second.len(), 1);
         assert_ne!(second, first);
+        let uid = |found: &Value| found["meta"]["service_account_uid"].clone();
+        let again = off(|| world.look_up(&second[0])).unwrap();
+        assert!(uid(&found) != uid(&again) && uid(&again).is_string(), "{found}; {again}");
         // States' tokens are no children of it.
         login.end().await;
         assert_eq!(off(|| world.tokens_of(POLICY)), Vec::<String>::new(), "the login's token was ended");
@@ -202,40 +182,30 @@ fn a_pod_logs_in_and_again_with_the_token_that_it_has_by_then() {
 
 #[test]
 fn a_login_that_is_refused_says_what_is_wrong() {
-    let Some(pod) = Pod::start("a_login_that_is_refused_says_what_is_wrong") else { return };
-    let trouble = || {
-        let login = pod.login();
-        run(async {
-            let fault = login.obtain().await.unwrap_err().to_string();
-            let trouble = login.trouble().await.unwrap();
-            assert!(fault.contains(&trouble), "{fault}; {trouble}");
-            trouble
-        })
-    };
-    let mut tokens = vec![pod.project("tofustate", "other", AUDIENCE)];
-    assert!(trouble().contains("service account name not authorized"));
-    tokens.push(pod.project("other", "tofustate", AUDIENCE));
-    assert!(trouble().contains("namespace not authorized"));
-    // Kubernetes does not know it.
-    pod.cluster.known.lock().unwrap().clear();
-    let before = pod.cluster.asked.lock().unwrap().len();
-    fs::write(&pod.file, {
-        let token = pod.cluster.token("tofustate", "tofustate", AUDIENCE);
-        pod.cluster.known.lock().unwrap().clear();
-        token
-    })
-    .unwrap();
-    assert!(trouble().contains("was refused: are the ServiceAccount"));
-    assert!(pod.cluster.asked.lock().unwrap().len() > before);
+    let Some(pod) = Pod::start("a_login_that_is_refused_says_what_is_wrong", "refused") else { return };
+    pod.reviews_itself();
+    pod.project(pod.namespace, "other", &[AUDIENCE]);
+    assert!(pod.trouble().contains("service account name not authorized"));
+    pod.cluster.namespace("refused-too");
+    pod.cluster.service_account("refused-too", "tofustate");
+    pod.project("refused-too", "tofustate", &[AUDIENCE]);
+    assert!(pod.trouble().contains("namespace not authorized"));
+    // Kubernetes does not know it any more.
+    pod.project(pod.namespace, "tofustate", &[AUDIENCE]);
+    pod.replace_account();
+    let before = pod.asked();
+    assert!(pod.trouble().contains("was refused: are the ServiceAccount"));
+    assert!(pod.asked() > before);
     // For others: OpenBao is not shown it.
-    let before = pod.cluster.asked.lock().unwrap().len();
-    pod.project("tofustate", "tofustate", "https://kubernetes.default.svc");
-    assert!(trouble().contains("is for the audience \"https://kubernetes.default.svc\" and not \"openbao\""));
-    assert_eq!(pod.cluster.asked.lock().unwrap().len(), before);
+    let before = pod.asked();
+    pod.project(pod.namespace, "tofustate", &[]);
+    let trouble = pod.trouble();
+    assert!(trouble.contains(&format!("is for the audience {ITS_OWN:?} and not \"openbao\"")), "{trouble}");
+    assert_eq!(pod.asked(), before);
     fs::remove_file(&pod.file).unwrap();
-    assert!(trouble().contains("cannot be read"));
+    assert!(pod.trouble().contains("cannot be read"));
 
-    pod.project("tofustate", "tofustate", AUDIENCE);
+    pod.project(pod.namespace, "tofustate", &[AUDIENCE]);
     let api = pod.world.api();
     // A mount that is not there is refused like a token that is not known.
     for (path, says) in [
@@ -243,12 +213,13 @@ fn a_login_that_is_refused_says_what_is_wrong() {
         ("sys/auth/kubernetes".to_owned(), "tofustate bootstrap --check says whether this login is set up"),
     ] {
         api.must("DELETE", &path, &Value::Null);
-        let refused = trouble();
+        let refused = pod.trouble();
         assert!(refused.contains(says), "{refused}");
         let check = said(&pod.bootstrap(&["--check"]));
         assert!(check.contains(&format!("the role {ROLE} of the login at auth/kubernetes is missing")), "{check}");
         let mended = pod.bootstrap(&[]);
         assert!(mended.status.success(), "{}", said(&mended));
+        pod.reviews_itself();
         run(async { pod.login().obtain().await.unwrap() });
     }
     // Whoever else logs in there: without a host of ours the cluster stays what it is.
@@ -260,7 +231,8 @@ fn a_login_that_is_refused_says_what_is_wrong() {
 
 #[test]
 fn a_login_is_renewed_and_made_anew_before_its_last_end() {
-    let Some(pod) = Pod::start("a_login_is_renewed_and_made_anew_before_its_last_end") else { return };
+    let Some(pod) = Pod::start("a_login_is_renewed_and_made_anew_before_its_last_end", "renewed") else { return };
+    pod.reviews_itself();
     let world = &pod.world;
     let role = json!({"token_ttl": "12s", "token_max_ttl": "20s"});
     world.api().must("POST", &format!("auth/kubernetes/role/{ROLE}"), &role);
@@ -278,11 +250,11 @@ fn a_login_is_renewed_and_made_anew_before_its_last_end() {
         until("it lived through three logins", || {
             seen += 1;
             let path = format!("team/state-{seen}");
-            let (stores, logins) = (&stores, &pod.cluster.asked);
+            let (stores, pod) = (&stores, &pod);
             async move {
                 // Each needs the operator's token anew.
                 state(stores, &path).get(&path).await.unwrap();
-                let logins = logins.lock().unwrap().len();
+                let logins = off(|| pod.asked());
                 if logins >= 3 { Ok(()) } else { Err(format!("{logins} logins")) }
             }
         })
@@ -295,4 +267,25 @@ fn a_login_is_renewed_and_made_anew_before_its_last_end() {
         login.end().await;
         assert_eq!(login.token(), None);
     });
+}
+
+/// From outside the cluster OpenBao has no token of its own and shows the API server the Pod's, which is for one audience:
+/// it has to be the API server's own.
+#[test]
+fn without_a_reviewer_the_pods_token_has_to_be_for_the_api_server() {
+    let test = "without_a_reviewer_the_pods_token_has_to_be_for_the_api_server";
+    let Some(pod) = Pod::start(test, "outside") else { return };
+    pod.may_review("tofustate");
+    let trouble = pod.trouble();
+    assert!(trouble.contains("may OpenBao review tokens?"), "{trouble}");
+    let done = pod.bootstrap(&["--kubernetes-audience", ITS_OWN]);
+    assert!(done.status.success(), "{}", said(&done));
+    pod.project(pod.namespace, "tofustate", &[]);
+    run(async { pod.login_for(ITS_OWN).obtain().await.unwrap() });
+    // And it has to have the right.
+    let done = pod.bootstrap(&["--kubernetes-audience", ITS_OWN, "--kubernetes-service-account", "other"]);
+    assert!(done.status.success(), "{}", said(&done));
+    pod.project(pod.namespace, "other", &[]);
+    let fault = run(async { pod.login_for(ITS_OWN).obtain().await.unwrap_err().to_string() });
+    assert!(fault.contains("may OpenBao review tokens?"), "{fault}");
 }
