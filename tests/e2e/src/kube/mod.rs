@@ -25,7 +25,7 @@ pub use self::{
     shared::Shared,
     watch::Watch,
 };
-use crate::{bao::Tls, tools::Found, wait};
+use crate::{bao::Tls, tools::Found};
 
 /// The CustomResourceDefinition as it is committed.
 pub const CRD_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/crds/tofustates.tofustate.io.yaml");
@@ -94,11 +94,10 @@ impl Cluster {
         self.kubectl().must(&["apply", "--server-side", "-f", CRD_FILE]);
         let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
         self.api.until(crd, "the definition is established", |crd| condition(crd, "Established").is_some_and(is_true));
-        // The condition comes a moment before the handler.
-        wait::until("tofustates are served", || {
-            let answer = self.api.ask("GET", &tofustates("default"), &json!(null))?;
-            if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
-        });
+        // The condition comes a moment before the handler, and some more before what kubectl explains and checks by.
+        for path in [&tofustates("default"), "/openapi/v3/apis/tofustate.io/v1alpha1", "/openapi/v2"] {
+            self.api.until(path, "tofustates are served", |found| found.to_string().contains("TofuStateBackend"));
+        }
     }
 }
 

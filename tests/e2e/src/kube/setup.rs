@@ -21,8 +21,10 @@ use crate::{
 /// How a cluster is set up. `Setup::default()` is the API server and its etcd.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Setup {
+    /// With the CustomResourceDefinition as it is committed.
+    pub crds: bool,
     /// kube-controller-manager too: garbage collection by owner references, the deletion of what is in a namespace, and the
-    /// ServiceAccount `default`. It learns of new kinds of resources within 30 s.
+    /// ServiceAccount `default`. It learns of kinds of resources that come later within 30 s.
     pub controllers: bool,
 }
 
@@ -67,6 +69,9 @@ impl Setup {
         cluster.etcd.start();
         cluster.apiserver.start();
         cluster.ready();
+        if self.crds {
+            cluster.install_crds();
+        }
         if let Some(controllers) = &mut cluster.controllers {
             controllers.start();
             cluster.controllers_ready();

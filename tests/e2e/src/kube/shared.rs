@@ -24,9 +24,7 @@ impl Shared {
             }
             return Some(Self(cluster));
         }
-        let cluster = Setup::default().start(test)?;
-        cluster.install_crds();
-        let cluster = Arc::new(cluster);
+        let cluster = Arc::new(Setup { crds: true, ..Setup::default() }.start(test)?);
         *running = Arc::downgrade(&cluster);
         Some(Self(cluster))
     }

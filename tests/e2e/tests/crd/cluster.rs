@@ -78,10 +78,9 @@ fn rights_are_those_of_rbac_and_tokens_are_for_their_audience() {
 
 #[test]
 fn controllers_collect_what_has_lost_its_owner_and_end_namespaces() {
-    let setup = Setup { controllers: true };
+    let setup = Setup { crds: true, controllers: true };
     let Some(cluster) = setup.start("controllers_collect_what_has_lost_its_owner_and_end_namespaces") else { return };
-    println!("ready after {:?}", cluster.took());
-    cluster.install_crds();
+    println!("ready with controllers and the definition after {:?}", cluster.took());
     let namespace = cluster.namespace("owned");
     let owner = created(&cluster, &namespace, &named("net", &json!({"path": "a"})));
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "net-tofustate", "ownerReferences": [{
