@@ -77,6 +77,56 @@ fn rights_are_those_of_rbac_and_tokens_are_for_their_audience() {
 }
 
 #[test]
+fn admission_policies_are_on_and_ask_for_verbs_of_our_own() {
+    let Some(cluster) = Shared::cluster("admission_policies_are_on_and_ask_for_verbs_of_our_own") else { return };
+    let namespace = cluster.namespace("policies");
+    let (api, path) = (cluster.api(), format!("{}/net", tofustates(&namespace)));
+    let kind = |kind: &str, spec: Value| {
+        let object = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": kind, "metadata": {"name": "of-the-tests"}, "spec": spec,
+        });
+        let plural = if kind.ends_with("Binding") { "policybindings" } else { "policies" };
+        api.create(&format!("/apis/admissionregistration.k8s.io/v1/validatingadmission{plural}"), &object).done();
+    };
+    let check = "authorizer.group('tofustate.io').resource('tofustates').namespace(object.metadata.namespace)\
+                 .name(object.metadata.name).check('forceunlock').allowed()";
+    let rule = json!({
+        "apiGroups": ["tofustate.io"], "apiVersions": ["*"], "operations": ["UPDATE"], "resources": ["tofustates"],
+    });
+    kind(
+        "ValidatingAdmissionPolicy",
+        json!({
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [{"expression": check, "message": "this needs the verb forceunlock"}],
+        }),
+    );
+    let here = json!({"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}});
+    let binding = json!({"policyName": "of-the-tests", "validationActions": ["Deny"], "matchResources": here});
+    kind("ValidatingAdmissionPolicyBinding", binding);
+
+    created(&cluster, &namespace, &named("net", &json!({"path": "a"})));
+    let mut users = Vec::new();
+    for (name, verbs) in [("plain", json!(["get", "patch"])), ("breaker", json!(["get", "patch", "forceunlock"]))] {
+        cluster.service_account(&namespace, name);
+        let rules = json!([{"apiGroups": ["tofustate.io"], "resources": ["tofustates"], "verbs": verbs}]);
+        cluster.grant(&namespace, name, &rules);
+        let user = api.with_token(&cluster.token(&namespace, name, &[]));
+        user.until(&path, "the user may read", |_| true);
+        users.push(user);
+    }
+    let patch = |n: u32| json!({"metadata": {"annotations": {"tofustate.io/force-unlock": n.to_string()}}});
+    let mut n = 0;
+    let message = tofustate_e2e::wait::until("the policy is in force", || {
+        n += 1;
+        let answer = users[0].merge(&path, &patch(n));
+        if answer.status == 422 { Ok(answer.refused(422)) } else { Err(format!("{answer:?}")) }
+    });
+    assert!(message.contains("of-the-tests") && message.contains("this needs the verb forceunlock"), "{message}");
+    users[1].merge(&path, &patch(0)).done();
+}
+
+#[test]
 fn controllers_collect_what_has_lost_its_owner_and_end_namespaces() {
     let setup = Setup { crds: true, controllers: true };
     let Some(cluster) = setup.start("controllers_collect_what_has_lost_its_owner_and_end_namespaces") else { return };
