@@ -149,6 +149,16 @@ pub struct Found {
     pub version: String,
 }
 
+/// How the version of the stand-in for OpenBao ends.
+const STAND_IN: &str = "-standin";
+
+impl Found {
+    /// Whether it only stands in for OpenBao.
+    pub fn is_stand_in(&self) -> bool {
+        self.version.ends_with(STAND_IN)
+    }
+}
+
 impl Tool {
     /// Looks for it; gets nothing.
     ///

@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-use crate::tools::ALL;
+use crate::tools::{ALL, Tool};
 
 const RAN: &str = "ran";
 const SKIPPED: &str = "SKIPPED";
@@ -29,6 +29,11 @@ pub(crate) fn note(tool: &str, test: &str, found: Result<(), &String>) {
     let appended =
         OpenOptions::new().append(true).create(true).open(&file).and_then(|mut file| file.write_all(line.as_bytes()));
     appended.unwrap_or_else(|error| panic!("cannot note what was used in {}: {error}", file.display()));
+}
+
+/// Notes for the closing table that a test is not run with a tool that is there, and why.
+pub fn skip(tool: &Tool, test: &str, reason: &str) {
+    note(tool.name, test, Err(&reason.to_owned()));
 }
 
 /// The closing table: each tool, its version, and the tests that ran with it or were skipped for want of it.

@@ -16,15 +16,19 @@ use tempfile::TempDir;
 use self::node::Node;
 pub use self::{
     api::{Answer, Api},
-    setup::Setup,
+    setup::{Setup, openbao},
     tls::Tls,
 };
-use crate::{proxy::Proxy, wait};
+use crate::{
+    proxy::{Proxy, Service},
+    wait,
+};
 
 /// A running server of one node or more. Its processes end with it.
 pub struct Bao {
     nodes: Vec<Node>,
     proxies: Vec<Proxy>,
+    service: Option<Service>,
     tls: Option<Tls>,
     unseal_key: String,
     root_token: String,
@@ -66,6 +70,14 @@ impl Bao {
     /// Where it was not set up with proxies.
     pub fn proxy(&self, node: usize) -> &Proxy {
         &self.proxies[node]
+    }
+
+    /// The one address that leads to the active node.
+    ///
+    /// # Panics
+    /// Where it was not set up with one.
+    pub fn service(&self) -> &Service {
+        self.service.as_ref().expect("it is set up with a service")
     }
 
     /// The files for HTTPS.

@@ -10,10 +10,12 @@ use super::{
     node::{Node, Spec},
     tls::Tls,
 };
-use crate::{ports, proxy::Proxy, tools, used};
-
-/// How the version of the stand-in ends.
-const STAND_IN: &str = "-standin";
+use crate::{
+    ports,
+    proxy::{Proxy, Service},
+    tools::{self, Found},
+    used,
+};
 
 /// How a server is set up. `Setup::default()` is one node with plain HTTP.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +26,8 @@ pub struct Setup {
     pub tls: bool,
     /// Clients reach each node through a [`Proxy`] of its own, and its `api_addr` is that proxy's. Plain HTTP only.
     pub proxied: bool,
+    /// There is one address that leads to the active node, a [`Service`], and it is the `api_addr` of each. Plain HTTP only.
+    pub service: bool,
     /// Raft's `max_entry_size` in bytes, where it is not the default of 1 MiB.
     pub max_entry_size: Option<u32>,
     /// Not for the stand-in: the test is of what only OpenBao has.
@@ -32,8 +36,18 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { nodes: 1, tls: false, proxied: false, max_entry_size: None, openbao_only: false }
+        Self { nodes: 1, tls: false, proxied: false, service: false, max_entry_size: None, openbao_only: false }
     }
+}
+
+/// OpenBao itself, for a test of what the stand-in has not. None where it is not there: the test then is in the closing table
+/// as skipped.
+pub fn openbao(test: &str) -> Option<Found> {
+    if tools::OPENBAO.find().is_ok_and(|server| server.is_stand_in()) {
+        used::skip(&tools::OPENBAO, test, "only the stand-in is there");
+        return None;
+    }
+    tools::OPENBAO.for_test(test)
 }
 
 impl Setup {
@@ -43,20 +57,20 @@ impl Setup {
     /// # Panics
     /// Where the server does not come up.
     pub fn start(&self, test: &str) -> Option<Bao> {
-        let server = tools::OPENBAO.find();
-        if self.openbao_only && server.as_ref().is_ok_and(|server| server.version.ends_with(STAND_IN)) {
-            used::note(tools::OPENBAO.name, test, Err(&"only the stand-in is there".to_owned()));
-            return None;
-        }
-        let server = tools::OPENBAO.for_test(test)?;
+        let server = if self.openbao_only { openbao(test)? } else { tools::OPENBAO.for_test(test)? };
         let folder = TempDir::new().unwrap();
         let tls = self.tls.then(|| Tls::make(&folder.path().join("tls")));
         assert!(!(self.tls && self.proxied), "the proxy reads what it forwards");
+        assert!(!(self.service && (self.tls || self.proxied)), "the service is the one thing between");
+        let service = self.service.then(Service::start);
         let (mut nodes, mut proxies) = (Vec::new(), Vec::new());
         for index in 0..self.nodes {
             let (name, address) = (format!("node-{index}"), format!("127.0.0.1:{}", ports::free()));
             if self.proxied {
                 proxies.push(Proxy::start(&address));
+            }
+            if let Some(service) = &service {
+                service.add(&address);
             }
             nodes.push(Node::new(Spec {
                 folder: folder.path().join(&name),
@@ -64,7 +78,7 @@ impl Setup {
                 server: &server,
                 address,
                 cluster_address: format!("127.0.0.1:{}", ports::free()),
-                proxy: proxies.last().map(Proxy::url),
+                proxy: proxies.last().map(Proxy::url).or_else(|| service.as_ref().map(Service::url)),
                 tls: tls.as_ref(),
                 max_entry_size: self.max_entry_size,
             }));
@@ -77,7 +91,7 @@ impl Setup {
         };
         let unseal_key = text(&mut made["keys_base64"][0]);
         let root_token = text(&mut made["root_token"]);
-        let bao = Bao { nodes, proxies, tls, unseal_key, root_token, active: Cell::new(0), folder };
+        let bao = Bao { nodes, proxies, service, tls, unseal_key, root_token, active: Cell::new(0), folder };
         bao.unseal(0);
         bao.active();
         for index in 1..self.nodes {

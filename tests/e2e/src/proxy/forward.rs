@@ -74,9 +74,18 @@ async fn handle(
     let happened = |fault: Fault| *state.lock().unwrap().injected.entry(fault.name()).or_default() += 1;
     match fault {
         None => {
-            let answer = forward(request, &upstream).await?;
-            state.lock().unwrap().untouched += 1;
-            Ok(whole(answer))
+            state.lock().unwrap().met.pending += 1;
+            let answer = forward(request, &upstream).await;
+            let mut state = state.lock().unwrap();
+            state.met.pending -= 1;
+            match &answer {
+                Ok(answer) => {
+                    state.untouched += 1;
+                    state.met.unavailable += u64::from(answer.status() == StatusCode::SERVICE_UNAVAILABLE);
+                }
+                Err(_) => state.met.unanswered += 1,
+            }
+            Ok(whole(answer?))
         }
         Some(Fault::DropRequest) => {
             happened(Fault::DropRequest);

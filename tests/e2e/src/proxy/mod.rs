@@ -3,6 +3,7 @@
 
 mod forward;
 mod rules;
+mod service;
 
 use std::{
     collections::BTreeMap,
@@ -15,7 +16,10 @@ use std::{
 use tokio::{runtime::Builder, sync::oneshot};
 
 use self::rules::Rule;
-pub use self::rules::{Fault, RetryAfter};
+pub use self::{
+    rules::{Fault, RetryAfter},
+    service::Service,
+};
 
 /// A proxy before one server. It ends with it.
 #[derive(Debug)]
@@ -33,6 +37,18 @@ struct State {
     injected: BTreeMap<String, u64>,
     /// Answers of the server that came back as they were, at once.
     untouched: u64,
+    met: Met,
+}
+
+/// What the server itself did to requests that met no fault of the proxy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Met {
+    /// It has not answered yet.
+    pub pending: u64,
+    /// It was not there, or went without an answer.
+    pub unanswered: u64,
+    /// It answered 503, such as while it is sealed.
+    pub unavailable: u64,
 }
 
 impl Proxy {
@@ -96,6 +112,11 @@ impl Proxy {
     /// How many answers came back as the server gave them, at once.
     pub fn untouched(&self) -> u64 {
         self.state().untouched
+    }
+
+    /// What the server itself did to requests until now.
+    pub fn met(&self) -> Met {
+        self.state().met
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

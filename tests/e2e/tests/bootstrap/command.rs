@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use serde_json::{Value, json};
-use tofustate_e2e::bao::fixture;
+use tofustate_e2e::{bao::fixture, tools, used};
 
 use crate::world::{POLICY, ROLE, World, path, private, said, token};
 
@@ -249,11 +249,12 @@ fn what_would_do_harm_or_cannot_be_is_refused() {
 
 #[test]
 fn namespaces_are_asked_for_where_there_are_none() {
-    let Some(mut world) = World::start("namespaces_are_asked_for_where_there_are_none", None) else { return };
-    if world.api().ask("GET", "sys/namespaces/team", &Value::Null).unwrap().body == json!({"errors": []}) {
-        // This server has them: nothing to see.
+    let test = "namespaces_are_asked_for_where_there_are_none";
+    if tools::OPENBAO.find().is_ok_and(|server| !server.is_stand_in()) {
+        used::skip(&tools::OPENBAO, test, "OpenBao has namespaces, which only the stand-in has not");
         return;
     }
+    let Some(mut world) = World::start(test, None) else { return };
     world.namespace = Some("team");
     let done = world.bootstrap(&[]);
     assert!(!done.status.success() && said(&done).contains("this server has no namespaces"), "{}", said(&done));
