@@ -1,7 +1,7 @@
 //! `tofustate bootstrap`: an admin's one-time set-up of OpenBao.
 
 use std::{
-    io::Write,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,10 @@ use clap::Args;
 use super::prompt::{AdminTokenError, admin_token};
 use crate::openbao::{
     BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, is_resource,
-    setup::{KubernetesApi, KubernetesAuth, Report, Setup, SetupError, bootstrap, check, operator_token, revoke_admin},
+    setup::{
+        KubernetesApi, KubernetesAuth, Report, Setup, SetupError, await_active, bootstrap, check, operator_token,
+        revoke_admin,
+    },
 };
 
 use crate::telemetry::OpenBaoMetrics;
@@ -124,6 +127,10 @@ pub(super) async fn run(args: BootstrapArgs, out: &mut impl Write) -> Result<(),
     }
     let bao = Bao::new(settings, OpenBaoMetrics::default())?;
     let admin = admin_token(args.admin_token_file.as_deref())?;
+    await_active(&bao, |fault| {
+        let _ = writeln!(io::stderr(), "tofustate: waiting for OpenBao: {fault}");
+    })
+    .await?;
     if args.check {
         let report = check(&bao, &admin, &setup).await?;
         left_behind(&args, out)?;

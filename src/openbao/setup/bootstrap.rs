@@ -1,8 +1,9 @@
 //! An admin's one-time set-up: makes what is missing, changes what differs, proves that it works. Safe to repeat.
 
-use std::{fmt, io, path::Path};
+use std::{fmt, io, path::Path, time::Duration};
 
 use serde_json::json;
+use tokio::time::{Instant, sleep};
 
 use super::{
     PERIOD, Setup,
@@ -19,6 +20,35 @@ use crate::{
     },
     private,
 };
+
+/// How long an OpenBao that is just being started is waited for.
+const STARTS: Duration = Duration::from_secs(15);
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Waits for an active node, for some seconds: OpenBao may just be starting. `tell` hears once that it waits, and why.
+///
+/// # Errors
+/// There still is none, or what was found does not change by itself.
+pub async fn await_active(bao: &Bao, tell: impl FnOnce(&Fault)) -> Result<(), SetupError> {
+    let until = Instant::now() + STARTS;
+    let mut tell = Some(tell);
+    loop {
+        match bao.active().await {
+            Err(fault) if starts(&fault) && Instant::now() < until => {
+                if let Some(tell) = tell.take() {
+                    tell(&fault);
+                }
+                sleep(PAUSE).await;
+            }
+            done => return doing("looking for the active OpenBao node", done.map(drop)),
+        }
+    }
+}
+
+/// Whether a server that is just starting looks like this.
+fn starts(fault: &Fault) -> bool {
+    matches!(fault, Fault::Unreachable(_) | Fault::Lost(_) | Fault::Standby(_) | Fault::Sealed(_) | Fault::NotReady(_))
+}
 
 /// What was done about one thing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use serde_json::json;
 
 use super::{BadName, Instance, Mount, Policy, Settings};
 pub use admin::SetupError;
-pub use bootstrap::{Done, bootstrap, operator_token, revoke_admin};
+pub use bootstrap::{Done, await_active, bootstrap, operator_token, revoke_admin};
 pub use check::{Finding, Report, check, check_mount, check_own};
 pub use item::{Difference, State};
 use item::{Entry, Item};

@@ -3,6 +3,7 @@
 
 mod arrival;
 mod begin;
+mod docs;
 mod refusals;
 mod replicas;
 mod service;
