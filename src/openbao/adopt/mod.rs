@@ -104,7 +104,7 @@ pub enum AdoptError {
     Absent(String),
     /// What there was is deleted.
     #[error(
-        "the entry {key} cannot be adopted: its version {version} was {how}; bring it back with `bao kv undelete` if it can be"
+        "the entry {key} cannot be adopted: its version {version} was {how}; bring it back with `bao kv undelete` if it can be. Where the old service was meant to delete that state, `bao kv metadata delete {key}` makes the path free"
     )]
     Gone {
         /// The entry.
@@ -155,9 +155,21 @@ pub enum AdoptError {
         /// Who has it.
         owner: String,
     },
-    /// The path is another's.
+    /// The path is another's, by the owner entry alone.
+    #[error(
+        "the path belongs to {owner}, and no state is adopted there: give that namespace and name, or another path. If they were a mistake of an earlier try: `bao kv metadata delete -mount={mount} {key}`, then run this again"
+    )]
+    Taken {
+        /// Who has it.
+        owner: String,
+        /// The mount.
+        mount: String,
+        /// The owner entry's key.
+        key: String,
+    },
+    /// The path cannot be had.
     #[error(transparent)]
-    Claim(#[from] ClaimError),
+    Claim(ClaimError),
     /// Another wrote the entry.
     #[error(
         "{0} changed while it was adopted; nothing was written over it. Is the old service still running? Stop it, and run this again"
@@ -211,7 +223,13 @@ pub async fn adopt(bao: &Bao, admin: &Token, what: &Adoption) -> Result<Done, Ad
     let content = content::read(&found.data).map_err(|why| AdoptError::Content { key: mount.at(&key), why })?;
     mount.unlocked(path.as_str(), &mut budget()).await?;
     mount.stays(path.as_str(), &mut budget()).await?;
-    owners::free_for(kv.as_ref(), path, &who, &mut budget()).await?;
+    let taken = |error| match error {
+        ClaimError::Conflict(owner) => {
+            AdoptError::Taken { owner, mount: setup.mount.to_string(), key: keys::owner(path) }
+        }
+        other => AdoptError::Claim(other),
+    };
+    owners::free_for(kv.as_ref(), path, &who, &mut budget()).await.map_err(taken)?;
     let object = keys::original(&Sha256Sum::of(found.data.as_bytes()));
     let mut adopted = Adopted {
         owner: format!("{namespace}/{name} of instance {}", instance.as_str()),
@@ -228,7 +246,7 @@ pub async fn adopt(bao: &Bao, admin: &Token, what: &Adoption) -> Result<Done, Ad
         return Ok(Done::Possible(adopted));
     }
 
-    let claim = owners::claim(kv.as_ref(), path, &who, false, &mut budget()).await?;
+    let claim = owners::claim(kv.as_ref(), path, &who, false, &mut budget()).await.map_err(taken)?;
     let engine = Engine::new(EngineOptions::default(), EngineMetrics::default());
     let state = engine.open(Registration {
         path: path.clone(),

@@ -1,6 +1,7 @@
 //! `tofustate adopt` against a real server: entries as another service wrote them become states in their place.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, reason = "helpers of tests")]
 
+mod back;
 mod forms;
 mod meanwhile;
 mod old;

@@ -1,7 +1,13 @@
 //! What is not adopted, what is said of it, and that nothing changes.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use tofustate_e2e::bao::fixture;
+use tofustate_e2e::{
+    bao::{Setup, fixture},
+    proxy::{self, Fault},
+    wait,
+};
 
 use crate::{
     old::{Old, SECRET, state},
@@ -68,6 +74,7 @@ fn what_is_not_there_is_no_state() {
     api.must("DELETE", "states/data/team/app", &Value::Null);
     let text = old.refused("team/app", "app", &[]);
     assert!(text.contains("its version 1 was deleted") && text.contains("bao kv undelete"), "{text}");
+    assert!(text.contains("`bao kv metadata delete states/team/app` makes the path free"), "{text}");
     api.must("POST", "states/undelete/team/app", &json!({"versions": [1]}));
     assert!(old.adopt_with("team/app", "app", &["--dry-run"]).status.success());
     api.must("PUT", "states/destroy/team/app", &json!({"versions": [1]}));
@@ -86,6 +93,7 @@ fn a_path_of_another_is_left_to_it() {
     for more in [&[][..], &["--dry-run"]] {
         let text = old.refused("team/app", "app", more);
         assert!(text.contains("the path belongs to team/first of instance prod (claim 3)"), "{text}");
+        assert!(text.contains("`bao kv metadata delete -mount=states .owners/team:app`"), "{text}");
     }
     old.put(".owners/team:app", &json!({ "document": "{}" }));
     assert!(old.refused("team/app", "app", &[]).contains("the owner entry .owners/team:app is damaged"));
@@ -97,6 +105,33 @@ fn a_path_of_another_is_left_to_it() {
         text.contains("a state of tofustate's already, and belongs to team/app of instance prod (claim 3)"),
         "{text}"
     );
+    old.serves("team/app", "app", state(7, 10).as_bytes());
+}
+
+/// A try for the wrong resource that is refused after it claimed the path, and what its successor says to do.
+#[test]
+fn a_claim_of_a_mistaken_try_is_undone_as_it_says() {
+    let test = "a_claim_of_a_mistaken_try_is_undone_as_it_says";
+    let Some(old) = Old::of(test, Setup { proxied: true, ..Setup::default() }) else { return };
+    old.put("team/app", &json!({ "state": state(7, 10) }));
+    let proxy = old.world.server.proxy(0);
+    let keeps = |method: &str, path: &str| method == "POST" && path.starts_with("/v1/states/data/.versions/");
+    proxy.script(keeps, [Some(Fault::HoldRequest(Duration::from_secs(4)))]);
+    let mut mistaken = old.spawn("team/app", "wrong");
+    wait::until("the path is claimed", || {
+        if proxy.injected().is_empty() { Err("nothing is kept yet".to_owned()) } else { Ok(()) }
+    });
+    old.put("team/app.lock", &json!({ "lock": r#"{"ID":"8c3a","Who":"ada@desk"}"# }));
+    assert!(!mistaken.wait().status.success());
+    proxy::injected(test, [proxy]);
+    let api = old.world.api();
+    api.must("DELETE", "states/metadata/team/app.lock", &Value::Null);
+    let text = old.refused("team/app", "app", &[]);
+    assert!(text.contains("the path belongs to team/wrong of instance prod"), "{text}");
+    let undo = text.split_once("`bao kv metadata delete -mount=states ").unwrap().1;
+    let key = undo.split_once('`').unwrap().0;
+    api.must("DELETE", &format!("states/metadata/{key}"), &Value::Null);
+    old.must("team/app");
     old.serves("team/app", "app", state(7, 10).as_bytes());
 }
 
