@@ -128,7 +128,7 @@ impl Kv for Paced {
         let size = match value {
             Value::Document(text) => text.len(),
             Value::Part(part) => part.bytes.len(),
-            Value::Foreign(_) => 0,
+            Value::Foreign(_) | Value::Deleted(_) => 0,
         };
         self.tally.written.fetch_add(size as u64, Ordering::Relaxed);
         self.tally.count(&self.tally.writes, self.kv.put(key, value, expect)).await

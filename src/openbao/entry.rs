@@ -76,7 +76,7 @@ pub(super) fn encode(value: &Value, expect: Expect) -> Option<Bytes> {
             // The label's fields stand beside the bytes: without its opening brace, and its closing one is theirs.
             body.extend_from_slice(label.get(1..label.len() - 1)?);
         }
-        Value::Foreign(_) => return None,
+        Value::Foreign(_) | Value::Deleted(_) => return None,
     }
     body.extend_from_slice(b"}}");
     Some(body.into())

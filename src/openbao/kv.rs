@@ -116,10 +116,10 @@ impl Kv for OpenBaoKv {
             // Not "there is none": a head is never deleted by tofustate, so this is damage, and not to be written over.
             Err(Fault::Deleted { version, how }) => {
                 let what = format!(
-                    "a KV entry whose version {version} was {how}, not by tofustate: bring it back with `bao kv undelete`, or \
-                     restore OpenBao from a snapshot"
+                    "a KV entry of which version {version} was {how}, not by tofustate: bring it back with `bao kv undelete`, or \
+                     restore OpenBao from a snapshot; where that state was to go, `bao kv metadata delete` makes the path free"
                 );
-                Ok(Some(Entry { value: Value::Foreign(what), revision: Revision(version) }))
+                Ok(Some(Entry { value: Value::Deleted(what), revision: Revision(version) }))
             }
             Err(fault) => Err(fault.into()),
         }

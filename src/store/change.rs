@@ -167,6 +167,7 @@ impl Inner {
             Value::Document(text) => text,
             Value::Part(_) => return Err(HeadError::NotAHead("a part of a state".to_owned()).into()),
             Value::Foreign(what) => return Err(HeadError::NotAHead(what).into()),
+            Value::Deleted(what) => return Err(HeadError::Deleted(what).into()),
         };
         // The same bytes mean the same head, whatever the revision: reading them again is most of a read's work.
         let same = self.known().base.as_ref().filter(|base| base.text == text).map(|base| base.head.clone());

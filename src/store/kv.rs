@@ -31,6 +31,8 @@ pub enum Value {
     /// Something that tofustate did not write: never parsed, never overwritten. The text says what was seen (names of
     /// fields, no values).
     Foreign(String),
+    /// Something was there and was deleted, which is not "nothing": never overwritten. The text says what was seen.
+    Deleted(String),
 }
 
 /// A piece of one state version: compressed bytes, and what they are. `Debug` shows how many.
@@ -108,6 +110,7 @@ impl fmt::Debug for Value {
             Self::Document(text) => write!(f, "Document({} bytes)", text.len()),
             Self::Part(part) => part.fmt(f),
             Self::Foreign(what) => f.debug_tuple("Foreign").field(what).finish(),
+            Self::Deleted(what) => f.debug_tuple("Deleted").field(what).finish(),
         }
     }
 }

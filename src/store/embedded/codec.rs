@@ -44,7 +44,7 @@ pub(super) fn encode(value: &Value, revision: u64, created: Timestamp, out: &mut
     let kind = match value {
         Value::Document(_) => DOCUMENT,
         Value::Part(_) => PART,
-        Value::Foreign(_) => return None,
+        Value::Foreign(_) | Value::Deleted(_) => return None,
     };
     out.push(kind);
     out.extend_from_slice(&revision.to_le_bytes());
@@ -59,7 +59,7 @@ pub(super) fn encode(value: &Value, revision: u64, created: Timestamp, out: &mut
                 out.extend_from_slice(text.as_bytes());
             }
         }
-        Value::Foreign(_) => return None,
+        Value::Foreign(_) | Value::Deleted(_) => return None,
     }
     Some(())
 }

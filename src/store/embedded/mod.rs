@@ -177,7 +177,9 @@ impl Kv for EmbeddedKv {
         let most = match value {
             Value::Document(_) => DOCUMENT_BYTES,
             Value::Part(_) => PART_BYTES,
-            Value::Foreign(_) => return Err(KvError::Denied(format!("{key}: tofustate did not write this entry"))),
+            Value::Foreign(_) | Value::Deleted(_) => {
+                return Err(KvError::Denied(format!("{key}: tofustate did not write this entry")));
+            }
         };
         if length(value) > most {
             return Err(KvError::TooLarge(format!("{key} has {} bytes, at most {most} fit", length(value))));
@@ -224,6 +226,6 @@ fn length(value: &Value) -> usize {
     match value {
         Value::Document(text) => text.len(),
         Value::Part(part) => part.bytes.len(),
-        Value::Foreign(_) => 0,
+        Value::Foreign(_) | Value::Deleted(_) => 0,
     }
 }

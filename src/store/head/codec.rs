@@ -19,6 +19,9 @@ pub enum HeadError {
         "the entry at this path is no tofustate head ({0}); it is left alone: if it is a state of tofu-state, tofustate adopt with this path takes it over; else move it away, or choose another path"
     )]
     NotAHead(String),
+    /// What stood at the path was deleted, and the store remembers that.
+    #[error("the entry at this path is {0}; nothing is written over it")]
+    Deleted(String),
     /// Written by a newer release.
     #[error(
         "the head has format {0} and this release reads format {FORMAT}: run the release that wrote it, or a newer one"

@@ -210,7 +210,7 @@ fn a_deleted_head_is_damage_and_stays_as_it_is() {
                 "destroyed" => api.must("PUT", &format!("states/destroy/{key}"), &json!({"versions": [1]})),
                 _ => api.must("DELETE", &format!("states/data/{key}"), &Json::Null),
             });
-            let Some(Entry { value: Value::Foreign(what), revision }) = kv.get(key).await.unwrap() else {
+            let Some(Entry { value: Value::Deleted(what), revision }) = kv.get(key).await.unwrap() else {
                 panic!("{key} is something else")
             };
             assert!(what.contains(how) && what.contains("bao kv undelete"), "{what}");

@@ -148,6 +148,32 @@ fn an_entry_of_another_program_is_never_written_over() {
     ask(&standalone, "POST", "").body(state(1, 10)).send().is(200);
 }
 
+/// Adoption is no way out of this one.
+#[test]
+fn an_entry_that_another_program_deleted_is_told_of_with_what_helps() {
+    let test = "an_entry_that_another_program_deleted_is_told_of_with_what_helps";
+    let Some(server) = Setup::default().start(test) else { return };
+    let api = server.api();
+    fixture::mount(&api, "states", &json!({"max_versions": 10}));
+    api.must("POST", "states/data/team/app", &json!({"data": {"state": "{\"version\":4}"}}));
+    api.must("DELETE", "states/data/team/app", &Value::Null);
+    server.bootstrap(INSTANCE, &["--existing-entries"]);
+    let mut standalone = on(&server);
+    standalone.start();
+    let line = wait::until("it is logged", || lines(&standalone, "was deleted at").pop().ok_or_else(String::new));
+    let said = line["message"].as_str().unwrap();
+    for part in ["team/app", "of which version 1", "bao kv undelete", "`bao kv metadata delete` makes the path free"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+    assert!(!said.contains("adopt"), "{said}");
+    ask(&standalone, "GET", "").send().is(503);
+    api.must("DELETE", "states/metadata/team/app", &Value::Null);
+    wait::until("the path is served", || match standalone_status(&standalone) {
+        404 => Ok(()),
+        status => Err(format!("{status}")),
+    });
+}
+
 fn standalone_status(server: &Standalone) -> u16 {
     ask(server, "GET", "").send().status()
 }
