@@ -7,7 +7,10 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tofustate::openbao::{Credential, Fault, Login, Token, TokenSource as _};
+use tofustate::{
+    openbao::{Credential, Login, Token, TokenSource as _},
+    store::KvError,
+};
 use tofustate_e2e::bao::fixture;
 use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
@@ -123,7 +126,10 @@ fn an_operator_without_a_right_does_not_log_in_for_ever() {
         let dead = Login::new(world.connect(), Credential::Token(Token::parse("s.nobodys").unwrap())).unwrap();
         assert!(!dead.refused(&Token::parse("s.nobodys").unwrap()).await);
         assert!(dead.trouble().await.unwrap().contains("BAO_TOKEN"), "it says which one");
-        assert!(matches!(dead.obtain().await, Ok(_) | Err(Fault::NotReady(_))));
+        // Who asks with it is told so, and waits for nothing.
+        let stores = world.stores_with(&world.connect(), Arc::new(dead));
+        let fault = state(&stores, "team/app").get("team/app").await.unwrap_err();
+        assert!(matches!(&fault, KvError::Denied(why) if why.contains("BAO_TOKEN")), "{fault:?}");
     });
 }
 
