@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::PermissionsExt as _};
 
 use serde_json::{Value, json};
-use tofustate_e2e::{bao::fixture, tools, used};
+use tofustate_e2e::{bao::fixture, process::Process, tools, used, wait};
 
 use crate::world::{POLICY, ROLE, World, path, private, said, token};
 
@@ -258,6 +258,34 @@ fn namespaces_are_asked_for_where_there_are_none() {
     world.namespace = Some("team");
     let done = world.bootstrap(&[]);
     assert!(!done.status.success() && said(&done).contains("this server has no namespaces"), "{}", said(&done));
+}
+
+#[test]
+fn a_server_that_is_just_starting_is_waited_for() {
+    let Some(mut world) = World::start("a_server_that_is_just_starting_is_waited_for", None) else { return };
+    let root = world.server.root_token_file();
+    let waits = |process: &Process| {
+        wait::until("it says that it waits", || match process.stderr() {
+            said if said.starts_with("tofustate: waiting for OpenBao: ") => Ok(()),
+            said => Err(said),
+        });
+    };
+    world.server.kill(0);
+    let mut command = world.spawn_bootstrap(&["--admin-token-file", path(&root)]);
+    waits(&command);
+    world.server.restart(0);
+    let done = command.wait();
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(String::from_utf8(done.stderr).unwrap().lines().count(), 1, "it says so once");
+
+    // Not for ever.
+    world.server.seal();
+    let mut command = world.spawn_bootstrap(&["--admin-token-file", path(&root), "--check"]);
+    waits(&command);
+    let done = command.wait();
+    let text = said(&done);
+    assert!(!done.status.success() && text.contains("looking for the active OpenBao node: "), "{text}");
+    assert_eq!(text.matches("is sealed: unseal it").count(), 2, "{text}");
 }
 
 #[test]

@@ -87,6 +87,11 @@ impl World {
 
     /// Runs it without a token.
     pub(crate) fn bootstrap_with(&self, args: &[&str]) -> Output {
+        self.spawn_bootstrap(args).wait()
+    }
+
+    /// Starts it without a token.
+    pub(crate) fn spawn_bootstrap(&self, args: &[&str]) -> Process {
         let mut command = clean(Command::new(binary()));
         command.args(["bootstrap", "--instance", INSTANCE]).args(args);
         if !args.contains(&"--openbao-addr") {
@@ -95,7 +100,7 @@ impl World {
         if let Some(namespace) = self.namespace {
             command.args(["--namespace", namespace]);
         }
-        Process::spawn("tofustate bootstrap", &mut command).wait()
+        Process::spawn("tofustate bootstrap", &mut command)
     }
 
     pub(crate) fn settings(&self) -> Settings {
