@@ -3,9 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use serde_json::Value;
 use tofustate::store::{Kv, State, WriteCall, keys};
 use tofustate_e2e::{
-    bao::{Setup, fixture},
+    bao::{Bao, Setup, fixture},
     proxy::{self, Fault},
 };
 use tokio::time::sleep;
@@ -81,20 +82,24 @@ fn faults_of_the_wire_lose_no_write_and_grant_no_lock_twice() {
 fn leaders_come_and_go_and_no_client_is_told() {
     let name = "leaders_come_and_go_and_no_client_is_told";
     let Some(mut server) = (Setup { nodes: 3, ..Setup::default() }).start(name) else { return };
+    let since = |server: &Bao| server.api().must("GET", "sys/leader", &Value::Null)["active_time"].clone();
+    let mut lost = 0;
     let cycles = at_work(&mut server, async |server, work| {
         for round in 0..5 {
             work.goes_on(25).await;
-            let former = off(|| {
-                let former = server.active();
+            let (former, before) = off(|| {
+                let (former, before) = (server.active(), since(server));
                 match round {
                     0 | 4 => drop(server.step_down()),
                     1 => server.kill(former),
                     2 => server.freeze(former),
                     _ => drop(server.seal()),
                 }
-                former
+                (former, before)
             });
             work.goes_on(25).await;
+            // Also where the same node became active again.
+            lost += u64::from(off(|| since(server)) != before);
             off(|| match round {
                 0 | 4 => {}
                 1 => server.restart(former),
@@ -112,6 +117,6 @@ fn leaders_come_and_go_and_no_client_is_told() {
             off(|| server.settled());
         }
     });
-    println!("{name}: {cycles} cycles");
-    assert!(cycles >= 250, "{cycles} cycles");
+    println!("{name}: {cycles} cycles, {lost} faults that took the leader away");
+    assert!(cycles >= 250 && lost == 5, "{cycles} cycles, {lost} lost leaders");
 }

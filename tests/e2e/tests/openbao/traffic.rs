@@ -134,7 +134,7 @@ pub(crate) fn under_traffic(name: &str, happens: impl AsyncFnOnce(&mut bao::Bao,
     let (written, reads) = (traffic.written.load(Ordering::Relaxed), traffic.reads.load(Ordering::Relaxed));
     let by_standby = traffic.by_standby.load(Ordering::Relaxed);
     println!("{name}: {written} writes, {reads} reads, {by_standby} by way of a standby, none stale");
-    assert!(written >= 1_000 && reads >= 1_000 && by_standby > 0, "{written} writes, {reads} reads, {by_standby}");
+    assert!(written >= 1_000 && reads >= 1_000 && by_standby >= 300, "{written} writes, {reads} reads, {by_standby}");
 }
 
 impl Traffic {
