@@ -18,10 +18,11 @@ pub(crate) fn run(arguments: &[String]) {
     println!("{}", listener.local_addr().unwrap());
     runtime.block_on(async move {
         let bao = Bao::new(settings(url), OpenBaoMetrics::default()).unwrap();
-        let login = Login::new(bao.clone(), Credential::File(Path::new(operator).to_owned())).unwrap();
+        let instance = Instance::parse("main").unwrap();
+        let login = Login::new(bao.clone(), Credential::File(Path::new(operator).to_owned()), &instance).unwrap();
         let folder = TempDir::new().unwrap();
         let keeper = Arc::new(FileKeeper::open(folder.path()).unwrap());
-        let stores = OpenBaoStores::new(bao, Arc::new(login), Instance::parse("main").unwrap(), keeper).unwrap();
+        let stores = OpenBaoStores::new(bao, Arc::new(login), instance, keeper).unwrap();
         ours(listener, names.split(',').map(str::to_owned).collect(), &stores).await;
         stores.end().await;
     });

@@ -48,6 +48,9 @@ pub enum Fault {
     /// The token role is not there (any more): nothing is minted, and what was minted is not renewed.
     #[error("{0}: run tofustate bootstrap")]
     RoleGone(String),
+    /// The operator's token lives, and may not even look at itself: its policy, named here, is not there or is another.
+    #[error("the operator's policy {0} is missing, or is another, or is not its token's: run tofustate bootstrap")]
+    PolicyGone(String),
     /// The mount or the namespace is not there.
     #[error("{0}")]
     Gone(String),
@@ -113,6 +116,7 @@ impl Fault {
             Self::NotKept(_) => "not_kept",
             Self::NoSuchToken => "no_such_token",
             Self::RoleGone(_) => "role_gone",
+            Self::PolicyGone(_) => "policy_gone",
             Self::Gone(_) => "gone",
             Self::Sealed(_) => "sealed",
             Self::Standby(_) => "standby",
@@ -161,7 +165,7 @@ impl From<Fault> for KvError {
         match fault {
             Fault::CasMismatch => Self::CasMismatch,
             Fault::TooLarge { .. } => Self::TooLarge(message),
-            Fault::Denied(_) | Fault::InvalidToken | Fault::NoToken(_) => Self::Denied(message),
+            Fault::Denied(_) | Fault::InvalidToken | Fault::NoToken(_) | Fault::PolicyGone(_) => Self::Denied(message),
             Fault::Gone(_) => Self::Gone(message),
             Fault::Limited { retry_after, .. } | Fault::Failed { retry_after, .. } => {
                 Self::Unavailable { retry_after, message }

@@ -59,7 +59,7 @@ impl Prepared {
         let credential = any.and_then(|any| wrong.note(Credential::from_env(&any)));
         let (instance, bao, credential) = (instance?, bao?, credential?);
         let setup = wrong.note(Setup::new(bao.settings(), instance))?;
-        let login = wrong.note(Login::new(bao.clone(), credential))?;
+        let login = wrong.note(Login::new(bao.clone(), credential, &setup.instance))?;
         Some(Self { bao, setup, login })
     }
 

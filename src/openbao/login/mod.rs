@@ -15,7 +15,7 @@ use tokio::{
 use tracing::warn;
 
 use crate::openbao::{
-    Bao, Credential, CredentialError, Fault, Token, TokenSource,
+    Bao, Credential, CredentialError, Fault, Instance, Token, TokenSource,
     credential::read_token,
     pace::{Pace, to_its_end},
     request::Request,
@@ -35,6 +35,8 @@ pub struct Login {
 struct Inner {
     bao: Bao,
     credential: Credential,
+    /// What the token should have, for a person.
+    policy: String,
     held: ArcSwapOption<Held>,
     /// One works at a time: logs in, renews, replaces.
     work: Arc<Mutex<Work>>,
@@ -68,19 +70,19 @@ struct Span {
 }
 
 impl Login {
-    /// Prepares it. Reads the token file, if there is one; asks OpenBao nothing yet.
+    /// Prepares the one of an installation. Reads the token file, if there is one; asks OpenBao nothing yet.
     ///
     /// # Errors
     /// The token file cannot be used.
-    pub fn new(bao: Bao, credential: Credential) -> Result<Self, CredentialError> {
+    pub fn new(bao: Bao, credential: Credential, instance: &Instance) -> Result<Self, CredentialError> {
         let given = match &credential {
             Credential::Kubernetes(_) => None,
             Credential::Token(token) => Some(token.clone()),
             Credential::File(file) => Some(read_token(file)?),
         };
         let held = ArcSwapOption::new(given.map(|token| Arc::new(Held { token, accessor: None })));
-        let spread = rand::random_range(0.0..1.0);
-        Ok(Self { inner: Arc::new(Inner { bao, credential, held, work: Arc::default(), spread }) })
+        let (policy, spread) = (instance.operator_policy(), rand::random_range(0.0..1.0));
+        Ok(Self { inner: Arc::new(Inner { bao, credential, policy, held, work: Arc::default(), spread }) })
     }
 
     /// Keeps the token alive until `stop`. It is not ended then: what is under way may need it.
@@ -120,9 +122,16 @@ impl Login {
         work.ended = true;
         let Some(held) = self.inner.held.swap(None) else { return };
         let Some(accessor) = &held.accessor else { return };
+        self.inner.end(accessor, &held.token).await;
+    }
+}
+
+impl Inner {
+    /// Ends a token that a login made, with that one or a later one.
+    async fn end(&self, accessor: &str, with: &Token) {
         let request = Request::post("auth/token/revoke-accessor", json!({ "accessor": accessor }));
-        match timeout(END, self.inner.bao.request(Some(&held.token), &request)).await {
-            Ok(Ok(_)) => {}
+        match timeout(END, self.bao.request(Some(with), &request)).await {
+            Ok(Ok(_) | Err(Fault::NoSuchToken)) => {}
             Ok(Err(fault)) => warn!(%fault, "the token of the login could not be ended: it ends by itself"),
             Err(_) => warn!("OpenBao did not answer: the token of the login ends by itself"),
         }

@@ -11,7 +11,7 @@ use crate::{
     openbao::{
         Credential, Fault, Life, Minted, ServiceAccount, Token,
         credential::read_token,
-        request::Request,
+        request::{Reply, Request},
         tokens::{life, minted},
     },
     store::{BootClock, Clock as _},
@@ -45,7 +45,7 @@ impl Inner {
             return Ok(());
         }
         let request = Request::post("auth/token/renew-self", json!({}));
-        match self.bao.request(Some(&held.token), &request).await {
+        match self.own(&held.token, &request).await {
             Ok(reply) => {
                 let left = Duration::from_secs(reply.auth.ok_or_else(|| request.strange())?.lease_duration);
                 let renewed = Span { ends: Some(BootClock.boot() + left), whole: span.whole.max(left), ..span };
@@ -69,11 +69,17 @@ impl Inner {
     /// Has a token that is not `refused`.
     pub(super) async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<(), Fault> {
         if let Some(token) = refused {
-            // One that lives was refused for want of a right: another one of the same login has no more.
-            if !matches!(self.look_up(token).await, Err(Fault::InvalidToken | Fault::Denied(_))) {
-                return Err(Fault::NoToken("the one that it has lacks a right".to_owned()));
+            match self.look_up(token).await {
+                Err(Fault::InvalidToken) => work.span = None,
+                Err(fault @ Fault::PolicyGone(_)) => {
+                    // It is looked at again until it may be.
+                    work.span = None;
+                    self.note(work, Some(&fault));
+                    return Err(fault);
+                }
+                // One that lives was refused for want of a right: another one of the same login has no more.
+                _ => return Err(Fault::NoToken("the one that it has lacks a right".to_owned())),
             }
-            work.span = None;
         }
         let done = self.replace(work, refused).await;
         self.note(work, done.as_ref().err());
@@ -101,7 +107,12 @@ impl Inner {
                 info!(role = account.role, ttl = made.ttl.as_secs(), "logged in to OpenBao");
                 let ends = Some(BootClock.boot() + made.ttl);
                 work.span = Some(Span { ends, whole: made.ttl, renewable: true });
-                self.held.store(Some(Arc::new(Held { token: made.token, accessor: Some(made.accessor) })));
+                let held = Arc::new(Held { token: made.token, accessor: Some(made.accessor) });
+                let former = self.held.swap(Some(held.clone()));
+                // It may live for as long as a login does. Whoever uses it at the moment is refused, and takes the other.
+                if let Some(former) = former.as_ref().and_then(|former| former.accessor.as_ref()) {
+                    self.end(former, &held.token).await;
+                }
                 Ok(())
             }
             Credential::File(file) => {
@@ -126,8 +137,16 @@ impl Inner {
     }
 
     pub(super) async fn look_up(&self, token: &Token) -> Result<Life, Fault> {
-        let found = self.bao.request(Some(token), &Request::get("auth/token/lookup-self")).await?;
-        life(found.data)
+        life(self.own(token, &Request::get("auth/token/lookup-self")).await?.data)
+    }
+
+    /// Asks what the operator's policy allows each token that has it. One that is denied it lives, so another would have
+    /// no more rights.
+    async fn own(&self, token: &Token, request: &Request) -> Result<Reply, Fault> {
+        match self.bao.request(Some(token), request).await {
+            Err(Fault::Denied(_)) => Err(Fault::PolicyGone(self.policy.clone())),
+            done => done,
+        }
     }
 
     async fn log_in(&self, account: &ServiceAccount) -> Result<Minted, Fault> {
@@ -191,7 +210,7 @@ impl Inner {
     /// Tells what is wrong, once.
     pub(super) fn note(&self, work: &mut Work, fault: Option<&Fault>) {
         if let Some(fault) = fault.filter(|fault| work.trouble.as_ref() != Some(fault)) {
-            warn!(%fault, "there is no token for OpenBao that lives on");
+            warn!(%fault, "the operator's own token for OpenBao cannot be used, or kept alive");
         }
         work.trouble = fault.cloned();
     }

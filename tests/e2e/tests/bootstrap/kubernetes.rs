@@ -8,7 +8,7 @@ use tofustate::openbao::{Credential, Login, Mount, ServiceAccount, TokenSource a
 use tofustate_e2e::{kube::Shared, wait};
 use tokio::sync::watch;
 
-use crate::world::{POLICY, ROLE, World, off, run, said, state, until};
+use crate::world::{POLICY, ROLE, World, instance, off, run, said, state, until};
 
 const AUDIENCE: &str = "openbao";
 /// Of the API server itself.
@@ -111,7 +111,7 @@ impl Pod {
             token_file: self.file.clone(),
             audience: Some(audience.to_owned()),
         };
-        Login::new(self.world.connect(), Credential::Kubernetes(account)).unwrap()
+        Login::new(self.world.connect(), Credential::Kubernetes(account), &instance()).unwrap()
     }
 
     /// Why there is no login.
@@ -268,6 +268,7 @@ fn a_login_is_renewed_and_made_anew_before_its_last_end() {
         assert_eq!(login.trouble().await, None);
         stop.send_replace(true);
         running.await.unwrap();
+        assert_eq!(off(|| world.tokens_of(POLICY)).len(), 1, "the former was ended, seconds before it would by itself");
         login.end().await;
         assert_eq!(login.token(), None);
     });
@@ -292,4 +293,40 @@ fn without_a_reviewer_the_pods_token_has_to_be_for_the_api_server() {
     pod.project(pod.namespace, "other", &[]);
     let fault = run(async { pod.login_for(ITS_OWN).obtain().await.unwrap_err().to_string() });
     assert!(fault.contains("may OpenBao review tokens?"), "{fault}");
+}
+
+#[test]
+fn without_the_operators_policy_nobody_logs_in_again_and_again() {
+    let test = "without_the_operators_policy_nobody_logs_in_again_and_again";
+    let Some(pod) = Pod::start(test, "policy") else { return };
+    pod.reviews_itself();
+    let world = &pod.world;
+    world.server.audit_on();
+    run(async {
+        let login = pod.login();
+        let bao = world.connect();
+        let stores = world.stores_with(&bao, std::sync::Arc::new(login.clone()));
+        state(&stores, "team/one").get("team/one").await.unwrap();
+        let before = off(|| world.tokens_of(POLICY));
+        off(|| world.api().must("DELETE", &format!("sys/policies/acl/{POLICY}"), &Value::Null));
+        for n in 0..6 {
+            let path = format!("team/new-{n}");
+            let fault = state(&stores, &path).get(&path).await.unwrap_err().to_string();
+            let says = "the operator's policy tofustate-operator-prod is missing";
+            assert!(fault.contains(says) && fault.contains("run tofustate bootstrap"), "{fault}");
+            assert!(login.trouble().await.is_some_and(|trouble| trouble.contains(says)));
+        }
+        assert_eq!(off(|| pod.asked()), 1, "it logged in once");
+        assert_eq!(off(|| world.tokens_of(POLICY)), before);
+        state(&stores, "team/one").get("team/one").await.unwrap();
+
+        assert!(off(|| pod.bootstrap(&[])).status.success());
+        until("it is healed", || async {
+            state(&stores, "team/new-0").get("team/new-0").await.map(drop).map_err(|error| error.to_string())
+        })
+        .await;
+        assert_eq!(off(|| world.tokens_of(POLICY)), before, "by the token that it had");
+        login.end().await;
+        assert_eq!(off(|| world.tokens_of(POLICY)), Vec::<String>::new());
+    });
 }

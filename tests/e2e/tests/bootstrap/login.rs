@@ -15,7 +15,7 @@ use tofustate_e2e::bao::fixture;
 use tokio::sync::watch;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{POLICY, World, off, path, private, run, said, state, token, until};
+use crate::world::{POLICY, World, instance, off, path, private, run, said, state, token, until};
 
 /// A token of the operator's rights that lives for so long.
 fn short(world: &World, lives: &Value) -> fixture::Token {
@@ -37,7 +37,7 @@ fn a_token_that_can_be_renewed_lives_on() {
     let Some(world) = World::set_up("a_token_that_can_be_renewed_lives_on") else { return };
     let given = short(&world, &json!({"period": "20s"}));
     run(async {
-        let login = Login::new(world.connect(), Credential::Token(parsed(&given))).unwrap();
+        let login = Login::new(world.connect(), Credential::Token(parsed(&given)), &instance()).unwrap();
         let (stop, stopped) = watch::channel(false);
         let running = tokio::spawn({
             let login = login.clone();
@@ -120,10 +120,11 @@ fn an_operator_without_a_right_does_not_log_in_for_ever() {
     fixture::policy(&api, "less", &json!({"path": {"auth/token/lookup-self": {"capabilities": ["read"]}}}));
     let less = fixture::token(&api, &["less"]);
     run(async {
-        let login = Login::new(world.connect(), Credential::Token(parsed(&less))).unwrap();
+        let login = Login::new(world.connect(), Credential::Token(parsed(&less)), &instance()).unwrap();
         assert!(!login.refused(&parsed(&less)).await, "it is alive: another would have no more rights");
         assert_eq!(login.trouble().await, None);
-        let dead = Login::new(world.connect(), Credential::Token(Token::parse("s.nobodys").unwrap())).unwrap();
+        let dead =
+            Login::new(world.connect(), Credential::Token(Token::parse("s.nobodys").unwrap()), &instance()).unwrap();
         assert!(!dead.refused(&Token::parse("s.nobodys").unwrap()).await);
         assert!(dead.trouble().await.unwrap().contains("BAO_TOKEN"), "it says which one");
         // Who asks with it is told so, and waits for nothing.
@@ -181,7 +182,7 @@ fn a_token_that_ends_is_told_of_and_none_is_shown() {
     for (token, says) in cases {
         log.0.lock().unwrap().clear();
         runtime.block_on(async {
-            let login = Login::new(world.connect(), Credential::Token(token.clone())).unwrap();
+            let login = Login::new(world.connect(), Credential::Token(token.clone()), &instance()).unwrap();
             let (stop, stopped) = watch::channel(false);
             let running = login.run(stopped);
             tokio::pin!(running);
@@ -214,4 +215,45 @@ fn a_token_that_ends_is_told_of_and_none_is_shown() {
         assert!(!secrets.iter().any(|secret| text.contains(secret)), "a token is in the log:\n{text}");
     }
     assert!(said(&world.bootstrap(&["--check"])).contains("is set up"));
+}
+
+#[test]
+fn a_policy_that_is_missing_is_told_of_once_and_no_other_token_is_asked_for() {
+    let name = "a_policy_that_is_missing_is_told_of_once_and_no_other_token_is_asked_for";
+    let Some(world) = World::set_up(name) else { return };
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    // Of this thread alone: the runtime has no other.
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let warned = || -> Vec<String> {
+        let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+        text.lines().filter(|line| line.contains("WARN")).map(str::to_owned).collect()
+    };
+    runtime.block_on(async {
+        let login = world.login(&world.connect());
+        let (stop, stopped) = watch::channel(false);
+        let work = async {
+            let own = login.obtain().await.unwrap();
+            until("it was looked at", || async { login.answers().await.map_err(|fault| fault.to_string()) }).await;
+            world.api().must("DELETE", &format!("sys/policies/acl/{POLICY}"), &Value::Null);
+            let began = std::time::Instant::now();
+            // Refusals, and looks of the login's own in between, of which one comes each five seconds.
+            while began.elapsed() < Duration::from_secs(12) {
+                assert!(!login.refused(&own).await, "another would have no more rights");
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            let told = warned();
+            assert!(
+                told.len() == 1 && told[0].contains(POLICY) && told[0].contains("run tofustate bootstrap"),
+                "{told:?}"
+            );
+            let mended = world.bootstrap(&[]);
+            assert!(mended.status.success(), "{}", said(&mended));
+            until("it is healed", || async { login.trouble().await.map_or(Ok(()), Err) }).await;
+            assert_eq!(warned().len(), 1);
+            stop.send_replace(true);
+        };
+        tokio::join!(login.run(stopped), work);
+    });
 }

@@ -120,7 +120,7 @@ impl World {
 
     /// The operator's login with the token that bootstrap wrote.
     pub(crate) fn login(&self, bao: &Bao) -> Arc<Login> {
-        Arc::new(Login::new(bao.clone(), Credential::File(self.operator())).unwrap())
+        Arc::new(Login::new(bao.clone(), Credential::File(self.operator()), &instance()).unwrap())
     }
 
     /// The store of the states, with tokens kept in the test's folder.

@@ -75,7 +75,7 @@ impl Replica {
     pub(crate) fn at(settings: Connection, operator: PathBuf, folder: PathBuf, options: Options) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let bao = Bao::new(settings, OpenBaoMetrics::default()).unwrap();
-        let login = Arc::new(Login::new(bao.clone(), Credential::File(operator)).unwrap());
+        let login = Arc::new(Login::new(bao.clone(), Credential::File(operator), &instance()).unwrap());
         let keeper = Arc::new(FileKeeper::open(&folder).unwrap());
         let stores = OpenBaoStores::new(bao, login.clone(), instance(), keeper).unwrap();
         let asked = EngineOptions { head_age: options.head_age, ..EngineOptions::default() };

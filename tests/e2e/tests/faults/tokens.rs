@@ -149,3 +149,45 @@ fn the_operators_and_the_states_tokens_are_revoked_and_another_is_in_the_file() 
     });
     println!("{name}: {} cycles", clients.cycles());
 }
+
+#[test]
+fn the_operators_policy_is_deleted_and_states_are_served_until_they_need_it() {
+    let name = "the_operators_policy_is_deleted_and_states_are_served_until_they_need_it";
+    let Some(world) = World::set_up(name) else { return };
+    let replicas = ["one", "two"].map(|name| Replica::start(&world, name, Options::impatient()));
+    for (replica, path) in replicas.iter().flat_map(|replica| [PATH, "team/other"].map(|path| (replica, path))) {
+        replica.serve(path);
+    }
+    let state = body(1, 60_000);
+    replicas[0].lock(PATH, "held").is(200);
+    replicas[0].post(PATH, "held", &state).is(200);
+    let before = world.tokens_of(POLICY);
+    let clients = Clients::at_work(&replicas.each_ref(), &["team/other"], |clients| {
+        clients.go_on(4);
+        world.api().must("DELETE", &format!("sys/policies/acl/{POLICY}"), &Value::Null);
+        // Their own tokens are enough for states.
+        clients.go_on(8);
+        revoke(&world, &replicas[0].accessor(PATH));
+        let missing = format!("the operator's policy {POLICY} is missing");
+        replicas[0].says(PATH, "held", &[&missing]);
+        let trouble = replicas[0].run(replicas[0].login.trouble()).unwrap();
+        assert!(trouble.contains(&missing) && trouble.contains("run tofustate bootstrap"), "{trouble}");
+        clients.go_on(4);
+
+        let done = world.bootstrap(&[]);
+        assert!(done.status.success(), "{}", said(&done));
+        wait::until("it is healed", || match replicas[0].get(PATH) {
+            answer if answer.status() == 200 => Ok(()),
+            answer => Err(answer.text()),
+        });
+        clients.go_on(4);
+    });
+    println!("{name}: {} cycles", clients.cycles());
+    wait::until("nothing is wrong any more", || match replicas[0].run(replicas[0].login.trouble()) {
+        None => Ok(()),
+        Some(trouble) => Err(trouble),
+    });
+    assert_eq!(world.tokens_of(POLICY), before, "the token was not at fault");
+    replicas[0].has(PATH, &state);
+    replicas[0].unlock(PATH, "held").is(200);
+}
