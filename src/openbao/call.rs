@@ -15,8 +15,9 @@ use super::{
     Bao, Fault, Tenure, Token, TokenSource,
     active::Leader,
     token::without_another,
-    wire::{Answer, Ask, Connection},
+    wire::{Answer, Ask, Connection, since},
 };
+use crate::store::{BootClock, Clock as _};
 
 /// What is asked of OpenBao with a state's token.
 pub(super) struct Call {
@@ -139,7 +140,7 @@ impl Bao {
         call: &Call,
         token: &Token,
     ) -> Result<Answer, Fault> {
-        if call.writes() && connection.confirmed.is_none_or(|when| when.elapsed() > WORD) {
+        if call.writes() && connection.confirmed.is_none_or(|when| since(when) > WORD) {
             self.confirm(tenure, connection).await?;
         }
         let namespace = self.settings().namespace.as_deref();
@@ -149,7 +150,7 @@ impl Bao {
 
     /// Whether the node at the other end is still the active one that it was when the call began.
     async fn confirm(&self, tenure: &Tenure, connection: &mut Connection) -> Result<(), Fault> {
-        let asked = Instant::now();
+        let asked = BootClock.boot();
         if !self.leader(connection).await?.is(tenure) {
             return Err(Fault::Standby(tenure.address.to_string()));
         }

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -25,6 +25,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 
 use super::{Address, Fault, Settings, Token, client};
+use crate::store::{BootClock, Clock as _};
 
 /// Connections that nobody uses are closed after this time, before the server does it.
 const IDLE: Duration = Duration::from_secs(60);
@@ -64,9 +65,11 @@ pub(super) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     /// It was used before, so that the server may have closed it meanwhile.
     pub(super) used: bool,
-    /// When the node at the other end last said that it is the active one.
-    pub(super) confirmed: Option<Instant>,
-    last: Instant,
+    /// When the node at the other end last said that it is the active one, by [`BootClock`]: what was said before this
+    /// machine was suspended is old.
+    pub(super) confirmed: Option<Duration>,
+    /// When it was last used, by the same clock.
+    last: Duration,
 }
 
 /// How connections are made, and those that nobody uses at the moment.
@@ -77,6 +80,11 @@ pub(super) struct Wire {
     idle: Mutex<Vec<Connection>>,
     /// How many calls may be under way.
     turns: Semaphore,
+}
+
+/// How long ago that was, by [`BootClock`].
+pub(super) fn since(moment: Duration) -> Duration {
+    BootClock.boot().saturating_sub(moment)
 }
 
 impl Connection {
@@ -109,7 +117,7 @@ impl Wire {
 
     fn take(&self, address: &Address) -> Option<Connection> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|connection| connection.last.elapsed() < IDLE && !connection.sender.is_closed());
+        idle.retain(|connection| since(connection.last) < IDLE && !connection.sender.is_closed());
         let at = idle.iter().rposition(|connection| *connection.address == *address)?;
         Some(idle.remove(at))
     }
@@ -118,7 +126,7 @@ impl Wire {
     pub(super) fn keep(&self, connection: Connection) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() < MOST_CALLS && !connection.sender.is_closed() {
-            idle.push(Connection { last: Instant::now(), used: true, ..connection });
+            idle.push(Connection { last: BootClock.boot(), used: true, ..connection });
         }
     }
 
@@ -146,7 +154,7 @@ impl Wire {
             sender,
             used: false,
             confirmed: None,
-            last: Instant::now(),
+            last: BootClock.boot(),
         })
     }
 
