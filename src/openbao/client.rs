@@ -7,6 +7,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use reqwest::{
@@ -44,12 +45,12 @@ impl Bao {
         Self::of(settings, wrong, metrics)
     }
 
-    /// Prepares a connection as the environment says.
+    /// Prepares a connection as the environment says, for requests that wait for the store for `wait`.
     ///
     /// # Errors
     /// All that is wrong with the variables and with the files that they name.
-    pub fn from_env(metrics: OpenBaoMetrics) -> Result<Self, SettingsError> {
-        let (settings, wrong) = Settings::gather(env);
+    pub fn from_env(wait: Duration, metrics: OpenBaoMetrics) -> Result<Self, SettingsError> {
+        let (settings, wrong) = Settings::gather(env, Some(wait));
         Self::of(settings, wrong, metrics)
     }
 

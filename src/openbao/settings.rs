@@ -33,6 +33,38 @@ pub struct SettingsError(pub Vec<String>);
 const MOUNT: &str = "states";
 const CONNECT: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(10);
+/// What bao and vault read of the environment and is not used here. Left out is what means nothing to a server, such as
+/// colours. BAO_SKIP_VERIFY is refused where it is on.
+const UNUSED: [&str; 28] = [
+    "BAO_AGENT_ADDR",
+    "BAO_CACERT_BYTES",
+    "BAO_CAPATH",
+    "BAO_DISABLE_REDIRECTS",
+    "BAO_HTTP_PROXY",
+    "BAO_MAX_RETRIES",
+    "BAO_PROXY_ADDR",
+    "BAO_RATE_LIMIT",
+    "BAO_SRV_LOOKUP",
+    "BAO_TLS_SERVER_NAME",
+    "BAO_WRAP_TTL",
+    "VAULT_ADDR",
+    "VAULT_AGENT_ADDR",
+    "VAULT_CACERT",
+    "VAULT_CACERT_BYTES",
+    "VAULT_CAPATH",
+    "VAULT_CLIENT_CERT",
+    "VAULT_CLIENT_KEY",
+    "VAULT_CLIENT_TIMEOUT",
+    "VAULT_HTTP_PROXY",
+    "VAULT_MAX_RETRIES",
+    "VAULT_NAMESPACE",
+    "VAULT_PROXY_ADDR",
+    "VAULT_RATE_LIMIT",
+    "VAULT_SKIP_VERIFY",
+    "VAULT_SRV_LOOKUP",
+    "VAULT_TLS_SERVER_NAME",
+    "VAULT_TOKEN",
+];
 
 impl Settings {
     /// For these addresses, the rest as it is by default.
@@ -58,18 +90,30 @@ impl Settings {
         Self::read(env)
     }
 
+    /// The names of variables of bao and vault that are set in the environment and not used here.
+    #[must_use]
+    pub fn unused_in_env() -> Vec<&'static str> {
+        Self::unused(env)
+    }
+
+    fn unused(get: impl Fn(&str) -> Option<String>) -> Vec<&'static str> {
+        let set = |name: &&str| get(name).is_some_and(|value| !value.trim().is_empty());
+        UNUSED.into_iter().filter(set).collect()
+    }
+
     /// What the variables say that `get` answers, such as those of the environment with options of the command line in
     /// place of some.
     ///
     /// # Errors
     /// Everything that is wrong, at once.
     pub fn read(get: impl Fn(&str) -> Option<String>) -> Result<Self, SettingsError> {
-        let (settings, wrong) = Self::gather(get);
+        let (settings, wrong) = Self::gather(get, None);
         if wrong.is_empty() { Ok(settings) } else { Err(SettingsError(wrong)) }
     }
 
-    /// The same, with everything that is wrong beside what is not.
-    pub(super) fn gather(get: impl Fn(&str) -> Option<String>) -> (Self, Vec<String>) {
+    /// The same, with everything that is wrong beside what is not. `wait`: how long a request waits for the store, where
+    /// there are requests.
+    pub(super) fn gather(get: impl Fn(&str) -> Option<String>, wait: Option<Duration>) -> (Self, Vec<String>) {
         let get = |name: &str| get(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let mut wrong = Vec::new();
         let mut settings = Self::new(Vec::new());
@@ -95,9 +139,17 @@ impl Settings {
             (Some(_), None) => wrong.push("BAO_CLIENT_CERT is set and BAO_CLIENT_KEY is not".to_owned()),
             (None, Some(_)) => wrong.push("BAO_CLIENT_KEY is set and BAO_CLIENT_CERT is not".to_owned()),
         }
+        // A node that is frozen is noticed after one call, and another is to be asked before the request's time is over.
+        let most = wait.map_or(Duration::MAX, |wait| wait / 2);
+        settings.call_timeout = CALL.min(most);
         if let Some(text) = get("BAO_CLIENT_TIMEOUT") {
             match seconds(&text) {
-                Some(time) => settings.call_timeout = time,
+                Some(time) if time <= most => settings.call_timeout = time,
+                Some(time) => wrong.push(format!(
+                    "BAO_CLIENT_TIMEOUT is {} s, and may be half of what a request waits for the store at most, {} s: lower it, or raise --store-wait (TOFUSTATE_STORE_WAIT)",
+                    time.as_secs(),
+                    most.as_secs_f64()
+                )),
                 None => {
                     wrong.push("BAO_CLIENT_TIMEOUT is no number of seconds from 1 to 600, such as 10 or 10s".to_owned())
                 }
@@ -183,6 +235,46 @@ mod tests {
         let least = read(&[("BAO_ADDR", "http://127.0.0.1:8200"), ("BAO_NAMESPACE", "")]).unwrap();
         assert_eq!(least, Settings::new(least.addresses.clone()));
         assert_eq!(least.mount, "states");
+    }
+
+    #[test]
+    fn a_call_leaves_a_request_time_for_another() {
+        let gather = |timeout: &str, wait: u64| {
+            let set = [("BAO_ADDR", "https://a:8200"), ("BAO_CLIENT_TIMEOUT", timeout)];
+            let get = |name: &str| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
+            Settings::gather(get, Some(Duration::from_secs(wait)))
+        };
+        for (timeout, wait, call) in
+            [("", 25, 10_000), ("", 5, 2_500), ("", 120, 10_000), ("12s", 25, 12_000), ("60", 120, 60_000)]
+        {
+            let (settings, wrong) = gather(timeout, wait);
+            assert_eq!((settings.call_timeout.as_millis(), wrong), (call, vec![]), "{timeout} {wait}");
+        }
+        for (timeout, wait, says) in [
+            (
+                "13",
+                25,
+                "BAO_CLIENT_TIMEOUT is 13 s, and may be half of what a request waits for the store at most, 12.5 s",
+            ),
+            ("600", 120, "at most, 60 s: lower it, or raise --store-wait"),
+            ("3", 5, "at most, 2.5 s"),
+        ] {
+            let (_, wrong) = gather(timeout, wait);
+            assert!(wrong.len() == 1 && wrong[0].contains(says), "{timeout} {wait}: {wrong:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_set_and_not_used_is_named() {
+        let unused = |set: &[(&str, &str)]| {
+            Settings::unused(|name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned()))
+        };
+        let used =
+            ["BAO_ADDR", "BAO_NAMESPACE", "BAO_CACERT", "BAO_TOKEN", "BAO_TOKEN_FILE", "BAO_CLIENT_TIMEOUT", "PATH"];
+        assert_eq!(unused(&used.map(|name| (name, "x"))), Vec::<&str>::new());
+        let set =
+            [("VAULT_TOKEN", "s.x"), ("BAO_MAX_RETRIES", "2"), ("BAO_CAPATH", " "), ("BAO_TLS_SERVER_NAME", "bao")];
+        assert_eq!(unused(&set), ["BAO_MAX_RETRIES", "BAO_TLS_SERVER_NAME", "VAULT_TOKEN"]);
     }
 
     #[test]

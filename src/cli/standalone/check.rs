@@ -133,7 +133,7 @@ pub(super) fn check(args: &StandaloneArgs, metrics: &OpenBaoMetrics) -> Result<C
         if database.exists() {
             wrong.note::<(), _>(Err(StandaloneError::OtherStore(database)));
         }
-        openbao = Prepared::read(args.instance.as_deref(), metrics.clone(), &mut wrong);
+        openbao = Prepared::read(args.instance.as_deref(), args.store_wait, metrics.clone(), &mut wrong);
     }
     let listen = match Listen::open(&args.listen) {
         Ok(listen) if wrong.0.is_empty() => listen,

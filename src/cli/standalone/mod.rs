@@ -62,7 +62,7 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let gates = Gates::default();
     gates.shut("registry", "the folder of manifests was not read yet");
     let requests = args.request_rate.zip(args.request_burst).map(|(per_second, burst)| Rate { per_second, burst });
-    let http = HttpOptions { requests, traces: telemetry.exports(), ..HttpOptions::default() };
+    let http = HttpOptions { budget: args.store_wait, requests, traces: telemetry.exports(), ..HttpOptions::default() };
     let app = router(App::new(registry.clone(), http, http_metrics.clone()));
     let admin = admin_router(gates.clone(), Arc::new(metrics), registry.clone(), listen.admin_token.as_deref());
 

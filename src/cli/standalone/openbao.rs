@@ -14,7 +14,7 @@ use crate::{
     cli::{Stop, tasks::Tasks},
     http::Gates,
     openbao::{
-        Bao, Credential, Fault, FileKeeper, Instance, Login, OpenBaoStores, Replica,
+        Bao, Credential, Fault, FileKeeper, Instance, Login, OpenBaoStores, Replica, Settings,
         setup::{Report, Setup, SetupError, check_own},
     },
     store::DataFolder,
@@ -27,8 +27,6 @@ const GATE: &str = "store";
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is asked whether it still is.
 const LOOK: Duration = Duration::from_secs(5);
-/// How long it may be away before the gate shuts: requests wait as long, so that a failover keeps no client out.
-const PATIENCE: Duration = Duration::from_secs(25);
 /// How long the end of the process waits for it.
 const END: Duration = Duration::from_secs(15);
 
@@ -37,6 +35,7 @@ pub(super) struct Prepared {
     bao: Bao,
     setup: Setup,
     login: Login,
+    patience: Duration,
 }
 
 /// OpenBao with the tokens of the states.
@@ -45,27 +44,39 @@ pub(super) struct OpenBao {
     setup: Setup,
     login: Login,
     pub(super) stores: OpenBaoStores,
+    /// How long it may be away before the gate shuts: requests wait as long, so that a failover keeps no client out.
+    patience: Duration,
     _data: DataFolder,
 }
 
 impl Prepared {
-    /// What `--instance` and the environment say; everything that is wrong goes to `wrong`.
-    pub(super) fn read(instance: Option<&str>, metrics: OpenBaoMetrics, wrong: &mut Wrong) -> Option<Self> {
+    /// What `--instance` and the environment say, where requests wait for the store for `wait`; everything that is wrong
+    /// goes to `wrong`.
+    pub(super) fn read(
+        instance: Option<&str>,
+        wait: Duration,
+        metrics: OpenBaoMetrics,
+        wrong: &mut Wrong,
+    ) -> Option<Self> {
+        let unused = Settings::unused_in_env();
+        if !unused.is_empty() {
+            warn!("these variables are set and not used: {}; docs/openbao.md has those that are", unused.join(", "));
+        }
         let instance = instance.ok_or(StandaloneError::NoInstance);
         let instance = wrong.note(instance.and_then(|name| Ok(Instance::parse(name)?)));
-        let bao = wrong.note(Bao::from_env(metrics));
+        let bao = wrong.note(Bao::from_env(wait, metrics));
         // The name is that of a role at most: what else is wrong is told without it.
         let any = instance.clone().or_else(|| Instance::parse("any").ok());
         let credential = any.and_then(|any| wrong.note(Credential::from_env(&any)));
         let (instance, bao, credential) = (instance?, bao?, credential?);
         let setup = wrong.note(Setup::new(bao.settings(), instance))?;
         let login = wrong.note(Login::new(bao.clone(), credential, &setup.instance))?;
-        Some(Self { bao, setup, login })
+        Some(Self { bao, setup, login, patience: wait })
     }
 
     /// Takes the data folder, where the tokens of the states are kept. `new`: it has no records.
     pub(super) fn open(self, data: &Path, new: bool) -> Result<OpenBao, StandaloneError> {
-        let Self { bao, setup, login } = self;
+        let Self { bao, setup, login, patience } = self;
         let taken = DataFolder::take(data)?;
         if new {
             warn!(data = %data.display(), "the data folder has no records: a state that OpenBao lost before now, or has as it was before, is not noticed");
@@ -74,7 +85,7 @@ impl Prepared {
         let keeper = FileKeeper::open(&folder).map_err(|error| StandaloneError::Tokens(folder, error))?;
         let own = Arc::new(login.clone());
         let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), Arc::new(keeper))?;
-        Ok(OpenBao { bao, setup, login, stores, _data: taken })
+        Ok(OpenBao { bao, setup, login, stores, patience, _data: taken })
     }
 }
 
@@ -166,7 +177,7 @@ impl OpenBao {
             };
             match looked {
                 Err(fault) if fault.passes() => {
-                    if since.elapsed() < PATIENCE {
+                    if since.elapsed() < self.patience {
                         continue;
                     }
                     gates.shut(GATE, format!("OpenBao is away: {fault}"));
