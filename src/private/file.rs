@@ -46,6 +46,15 @@ pub enum NotPrivate {
     Content(PathBuf),
 }
 
+impl From<NotPrivate> for io::Error {
+    fn from(why: NotPrivate) -> Self {
+        match why {
+            NotPrivate::Io(_, error) => error,
+            other => Self::new(io::ErrorKind::PermissionDenied, other.to_string()),
+        }
+    }
+}
+
 /// Reads a secret from a file of mode 0600 or stricter that this process's user owns.
 ///
 /// # Errors

@@ -1,12 +1,15 @@
 //! A folder of private files, one for each resource.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io::{self, Read as _},
-    path::PathBuf,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+    path::{Path, PathBuf},
 };
 
-use super::file::{NEW, make, write};
+use tracing::warn;
+
+use super::file::{NEW, NotPrivate, make, write};
 use crate::store::Sha256Sum;
 
 /// The most bytes of one such file.
@@ -58,22 +61,19 @@ impl PrivateFolder {
     /// What stands in the file of a resource, if there is one.
     ///
     /// # Errors
-    /// The disk's.
+    /// It is another user's, or the disk's.
     pub fn read(&self, namespace: &str, name: &str) -> io::Result<Option<Vec<u8>>> {
-        let file = match File::open(self.file(namespace, name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let mut bytes = Vec::new();
-        file.take(MOST).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        match read(&self.file(namespace, name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// What stands in each file, of whatever resource.
     ///
     /// # Errors
-    /// The disk's.
+    /// One is another user's, or the disk's.
     pub fn all(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut all = Vec::new();
         for namespace in fs::read_dir(&self.path)? {
@@ -84,9 +84,7 @@ impl PrivateFolder {
             for file in fs::read_dir(&namespace)? {
                 let file = file?;
                 if file.file_type()?.is_file() {
-                    let mut bytes = Vec::new();
-                    File::open(file.path())?.take(MOST).read_to_end(&mut bytes)?;
-                    all.push(bytes);
+                    all.push(read(&file.path())?);
                 }
             }
         }
@@ -113,11 +111,55 @@ impl PrivateFolder {
     }
 }
 
+/// Reads a file that was written here, for nobody else.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    let (found, user) = (file.metadata()?, rustix::process::geteuid().as_raw());
+    if found.uid() != user {
+        return Err(NotPrivate::Owner { file: path.to_owned(), owner: found.uid(), user }.into());
+    }
+    // A file that a person names is refused then. This one was written with mode 0600: who opened it is a backup that was
+    // copied back, or Kubernetes, which gives the files of a volume to the Pod's fsGroup at each start. A refusal would
+    // keep states from being served for that; so it is closed again.
+    if found.mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(0o600))?;
+        let mode = format!("{:04o}", found.mode() & 0o7777);
+        warn!(file = %path.display(), mode, "others might have read or changed this file: it has mode 0600 again");
+    }
+    let mut bytes = Vec::new();
+    file.take(MOST).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{os::unix::fs::PermissionsExt, path::Path};
-
     use super::*;
+
+    #[test]
+    fn a_file_that_others_might_read_is_closed_and_one_of_another_user_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = PrivateFolder::open(root.path().join("tokens"), "").unwrap();
+        folder.write("n", "a", b"s3cret").unwrap();
+        let file = folder.file("n", "a");
+        let mode = || fs::metadata(&file).unwrap().permissions().mode() & 0o7777;
+        for open in [0o644, 0o660, 0o602, 0o610] {
+            fs::set_permissions(&file, Permissions::from_mode(open)).unwrap();
+            assert_eq!(folder.read("n", "a").unwrap(), Some(b"s3cret".to_vec()), "{open:o}");
+            assert_eq!(mode(), 0o600, "{open:o}");
+            fs::set_permissions(&file, Permissions::from_mode(open)).unwrap();
+            assert_eq!((folder.all().unwrap().len(), mode()), (1, 0o600), "{open:o}");
+        }
+        fs::set_permissions(&file, Permissions::from_mode(0o400)).unwrap();
+        assert!(folder.read("n", "a").is_ok());
+        assert_eq!(mode(), 0o400, "a stricter one stays");
+        // Nobody's; only root can make one.
+        if std::os::unix::fs::chown(&file, Some(65_534), None).is_ok() {
+            for refused in [folder.read("n", "a").map(drop), folder.all().map(drop)] {
+                let said = refused.unwrap_err().to_string();
+                assert!(said.contains("belongs to user 65534") && !said.contains("s3cret"), "{said}");
+            }
+        }
+    }
 
     #[test]
     fn files_are_private_whole_and_found_again() {
