@@ -55,6 +55,15 @@ pub trait Keeper: Send + Sync {
     /// It cannot be done now.
     async fn replace(&self, of: &PolicyName, old: Option<&str>, new: Option<&Kept>) -> Result<bool, KeeperError>;
 
+    /// Tokens of somebody else that are kept where this state's would be, and would be forgotten with the first of its
+    /// own: they are ended as if they were replaced. Only asked where nothing is kept for the state.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    async fn left(&self, _: &PolicyName) -> Result<Vec<Retired>, KeeperError> {
+        Ok(Vec::new())
+    }
+
     /// The policies of an installation whose states have something kept.
     ///
     /// # Errors
@@ -87,6 +96,12 @@ impl FileKeeper {
     }
 
     fn read(&self, of: &PolicyName) -> io::Result<Option<Kept>> {
+        Ok(self.found(of)?.filter(|(policy, _)| policy == of.as_str()).map(|(_, kept)| kept))
+    }
+
+    /// What stands in the file of a state, and for which policy: another instance's may be there, from a time when this
+    /// data folder was its.
+    fn found(&self, of: &PolicyName) -> io::Result<Option<(String, Kept)>> {
         let (namespace, name) = of.resource();
         let Some(bytes) = self.0.read(namespace, name)? else { return Ok(None) };
         let parsed = serde_json::from_slice::<KeptFile>(&bytes).ok().filter(|file| file.format == FORMAT);
@@ -94,16 +109,11 @@ impl FileKeeper {
             let token = Token::parse(file.token.expose()).ok()?;
             Some((file.policy, Kept { token, accessor: file.accessor, retired: file.retired }))
         });
-        match kept {
-            Some((policy, kept)) if policy == of.as_str() => Ok(Some(kept)),
-            // Another instance's, from a time when this data folder was its.
-            Some(_) => Ok(None),
-            None => {
-                let file = self.0.file(namespace, name);
-                warn!(file = %file.display(), "the kept token of a state is damaged: another is made");
-                Ok(None)
-            }
+        if kept.is_none() {
+            let file = self.0.file(namespace, name);
+            warn!(file = %file.display(), "the kept token of a state is damaged: another is made");
         }
+        Ok(kept)
     }
 
     fn write(&self, of: &PolicyName, kept: &Kept) -> io::Result<()> {
@@ -157,6 +167,17 @@ impl Keeper for FileKeeper {
         self.blocking(of, work).await
     }
 
+    async fn left(&self, of: &PolicyName) -> Result<Vec<Retired>, KeeperError> {
+        let work = |this: Self, of: PolicyName| {
+            let other = this.found(&of)?.filter(|(policy, _)| policy != of.as_str());
+            Ok(other.map_or_else(Vec::new, |(_, kept)| {
+                let last = Retired { accessor: kept.accessor, since: Timestamp::now() };
+                kept.retired.into_iter().chain([last]).collect()
+            }))
+        };
+        self.blocking(of, work).await
+    }
+
     async fn all(&self, instance: &Instance) -> Result<Vec<PolicyName>, KeeperError> {
         let (folder, instance) = (self.0.clone(), instance.clone());
         let work = move || -> io::Result<Vec<PolicyName>> {
@@ -199,6 +220,10 @@ mod tests {
         assert_eq!(keeper.all(&all("prod")).await, Ok(vec![of.clone()]));
         assert_eq!(keeper.all(&all("other")).await, Ok(vec![]));
         assert!(!format!("{second:?}").contains("s.second"));
+        // Whoever writes over another instance's gets to know what is to be ended.
+        let left = keeper.left(&name("other")).await.unwrap();
+        assert_eq!(left.iter().map(|left| left.accessor.as_str()).collect::<Vec<_>>(), ["a", "accessor-second"]);
+        assert_eq!(keeper.left(&of).await, Ok(vec![]), "its own are not left");
         assert_eq!(keeper.replace(&of, Some(&second.accessor), None).await, Ok(true));
         assert_eq!(keeper.load(&of).await, Ok(None));
         std::fs::write(root.path().join("openbao/team/app.json"), "{").unwrap();

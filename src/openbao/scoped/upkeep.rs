@@ -57,9 +57,13 @@ impl Inner {
     /// Makes a token in place of `old`, that still `lives` or does not; answers false where another replica made one
     /// meanwhile.
     async fn replace(&self, work: &mut Work, old: Option<&Kept>, lives: bool) -> Result<bool, Fault> {
+        // Before a token is made: what fails here leaves none behind.
+        let mut retired = match old {
+            Some(old) => old.retired.clone(),
+            None => self.keeper.left(&self.name).await.map_err(unkept)?,
+        };
         self.tokens.ensure_policy(&self.name, &self.policy).await?;
         let made = self.tokens.mint(&self.name).await?;
-        let mut retired = old.map(|old| old.retired.clone()).unwrap_or_default();
         let replaced = old.filter(|_| lives).map(|old| old.accessor.clone());
         retired.extend(replaced.map(|accessor| Retired { accessor, since: Timestamp::now() }));
         let kept = Kept { token: made.token, accessor: made.accessor, retired };

@@ -8,7 +8,7 @@ use tofustate::{
     store::{Expect, Kv, KvError, Value as Entry},
 };
 
-use crate::world::{ROLE, World, off, policy, run, said, state, until};
+use crate::world::{ROLE, World, off, policy, private, run, said, state, until};
 
 const PATH: &str = "team/app";
 
@@ -67,6 +67,32 @@ fn a_token_is_made_at_first_use_once_and_found_again() {
         next.end().await;
         assert_eq!(made(), Vec::<String>::new());
         assert!(!world.kept().join("team/app.json").exists());
+    });
+}
+
+#[test]
+fn a_token_that_another_instance_left_in_the_folder_is_ended_with_those_that_came_after_it() {
+    let name = "a_token_that_another_instance_left_in_the_folder_is_ended_with_those_that_came_after_it";
+    let Some(world) = World::set_up(name) else { return };
+    run(async {
+        let before = world.stores();
+        write(&*state(&before, PATH)).await;
+        let left = held(&before).accessor().unwrap();
+        // As if the process had been another instance's, and had crashed.
+        let file = world.kept().join("team/app.json");
+        let text = fs::read_to_string(&file).unwrap();
+        let theirs = text.replace(&policy(PATH), "tofustate/former/team/app");
+        assert_ne!(theirs, text);
+        private(&file, &theirs);
+
+        let next = world.stores();
+        read(&*state(&next, PATH)).await.unwrap();
+        let kept: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        assert_eq!(kept["policy"], policy(PATH));
+        assert_eq!(kept["retired"][0]["accessor"], left, "it is still known");
+        assert_eq!(off(|| world.tokens_of(&policy(PATH))).len(), 2);
+        next.end().await;
+        assert_eq!(off(|| world.tokens_of(&policy(PATH))), Vec::<String>::new());
     });
 }
 
