@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::prompt::{AdminTokenError, admin_token};
 use crate::openbao::{
-    BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, is_resource,
+    BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, Token, is_resource,
     setup::{
         KubernetesApi, KubernetesAuth, Report, Setup, SetupError, await_active, bootstrap, check, operator_token,
         revoke_admin,
@@ -127,18 +127,43 @@ pub(super) async fn run(args: BootstrapArgs, out: &mut impl Write) -> Result<(),
     }
     let bao = Bao::new(settings, OpenBaoMetrics::default())?;
     let admin = admin_token(args.admin_token_file.as_deref())?;
-    await_active(&bao, |fault| {
+    let waited = await_active(&bao, |fault| {
         let _ = writeln!(io::stderr(), "tofustate: waiting for OpenBao: {fault}");
-    })
-    .await?;
-    if args.check {
-        let report = check(&bao, &admin, &setup).await?;
-        left_behind(&args, out)?;
-        return if report.is_good() { Ok(writeln!(out, "{report}")?) } else { Err(BootstrapError::Incomplete(report)) };
-    }
+    });
+    let mut ended = false;
+    let done = match waited.await {
+        Err(error) => Err(error.into()),
+        Ok(_) if args.check => look(&args, &bao, &admin, &setup, out).await,
+        Ok(_) => set_up(&args, &bao, &admin, &setup, out, &mut ended).await,
+    };
+    // Also where it came to nothing: a person may leave it at that.
+    let told = left_behind(&args, ended, out);
+    done.and(told)
+}
 
+/// `--check`.
+async fn look(
+    args: &BootstrapArgs,
+    bao: &Bao,
+    admin: &Token,
+    setup: &Setup,
+    out: &mut impl Write,
+) -> Result<(), BootstrapError> {
+    let report = check(bao, admin, setup, args.operator_token_file.as_deref()).await?;
+    if report.is_good() { Ok(writeln!(out, "{report}")?) } else { Err(BootstrapError::Incomplete(report)) }
+}
+
+/// Does it all; `ended` says whether the admin's token was ended.
+async fn set_up(
+    args: &BootstrapArgs,
+    bao: &Bao,
+    admin: &Token,
+    setup: &Setup,
+    out: &mut impl Write,
+    ended: &mut bool,
+) -> Result<(), BootstrapError> {
     let mut told = Ok(());
-    let done = bootstrap(&bao, &admin, &setup, args.existing_entries, |done| {
+    let done = bootstrap(bao, admin, setup, args.existing_entries, |done| {
         if told.is_ok() {
             told = writeln!(out, "{done}");
         }
@@ -150,7 +175,7 @@ pub(super) async fn run(args: BootstrapArgs, out: &mut impl Write) -> Result<(),
         "tried with a token as states get it: it wrote, read and deleted an entry, and reached nothing else"
     )?;
     if let Some(file) = &args.operator_token_file {
-        let made = operator_token(&bao, &admin, &setup, file).await?;
+        let made = operator_token(bao, admin, setup, file).await?;
         let (file, how) = (file.display(), if made { "made" } else { "already there" });
         writeln!(out, "the operator's token in {file}: {how}; give it to the operator as BAO_TOKEN_FILE")?;
     } else if setup.kubernetes.is_none() {
@@ -166,16 +191,17 @@ pub(super) async fn run(args: BootstrapArgs, out: &mut impl Write) -> Result<(),
         )?;
     }
     if args.revoke_admin_token {
-        revoke_admin(&bao, &admin, &setup).await?;
+        revoke_admin(bao, admin, setup).await?;
+        *ended = true;
         writeln!(out, "the admin's token: ended")?;
     }
-    left_behind(&args, out)
+    Ok(())
 }
 
 /// Says that the admin's token still lies in a file.
-fn left_behind(args: &BootstrapArgs, out: &mut impl Write) -> Result<(), BootstrapError> {
+fn left_behind(args: &BootstrapArgs, ended: bool, out: &mut impl Write) -> Result<(), BootstrapError> {
     if let Some(file) = args.admin_token_file.as_ref().filter(|file| file.exists()) {
-        let ended = if args.revoke_admin_token { "; the token in it is ended" } else { "" };
+        let ended = if ended { "; the token in it is ended" } else { "" };
         writeln!(out, "warning: the admin's token is left behind in {}: remove that file{ended}", file.display())?;
     }
     Ok(())

@@ -108,6 +108,45 @@ pub async fn bootstrap(
     probe(&admin, setup).await
 }
 
+/// What is in the file for the operator's token.
+pub(super) enum There {
+    /// It is not there.
+    Nothing,
+    /// A token that lives and has the operator's policy alone.
+    Good,
+    /// One that OpenBao does not know.
+    Dead,
+    /// One that lives, and may not even look at itself.
+    Denied,
+    /// One with these policies.
+    Other(Vec<String>),
+    /// It is not private, or has no token in it.
+    Unreadable(String),
+}
+
+/// Looks what is in the file for the operator's token. Changes nothing.
+pub(super) async fn look_at_file(bao: &Bao, setup: &Setup, file: &Path) -> Result<There, SetupError> {
+    const LOOKING: &str = "looking at the operator's token";
+    if !file.exists() {
+        return Ok(There::Nothing);
+    }
+    let token = match read_token(file) {
+        Ok(token) => token,
+        Err(error) => return Ok(There::Unreadable(error.to_string())),
+    };
+    match bao.request(Some(&token), &Request::get("auth/token/lookup-self")).await {
+        Ok(found) => {
+            let policies = doing(LOOKING, life(found.data))?.policies;
+            let good = policies == [setup.instance.operator_policy()];
+            Ok(if good { There::Good } else { There::Other(policies) })
+        }
+        // Without its namespace no token lives.
+        Err(Fault::InvalidToken | Fault::Gone(_)) => Ok(There::Dead),
+        Err(Fault::Denied(_)) => Ok(There::Denied),
+        Err(fault) => Err(SetupError::Fault { doing: LOOKING.to_owned(), fault }),
+    }
+}
+
 /// Has the operator's own token in a file, for an operator that has no login: one that lives as long as it is renewed.
 /// Answers whether it was made now.
 ///
@@ -116,20 +155,12 @@ pub async fn bootstrap(
 pub async fn operator_token(bao: &Bao, admin: &Token, setup: &Setup, file: &Path) -> Result<bool, SetupError> {
     let policy = setup.instance.operator_policy();
     let unusable = |why: String| SetupError::Refused(format!("the operator's token cannot be kept: {why}"));
-    if file.exists() {
+    match look_at_file(bao, setup, file).await? {
+        There::Good => return Ok(false),
+        There::Nothing | There::Dead | There::Denied => {}
         // Whatever else it is, it is not overwritten.
-        let there = read_token(file).map_err(|error| unusable(error.to_string()))?;
-        match bao.request(Some(&there), &Request::get("auth/token/lookup-self")).await {
-            Ok(found) => {
-                let policies = doing("looking at the operator's token", life(found.data))?.policies;
-                if policies == [policy.as_str()] {
-                    return Ok(false);
-                }
-                return Err(unusable(format!("{} has a token with other policies", file.display())));
-            }
-            Err(Fault::InvalidToken | Fault::Denied(_)) => {}
-            Err(fault) => return Err(SetupError::Fault { doing: "looking at the operator's token".to_owned(), fault }),
-        }
+        There::Unreadable(why) => return Err(unusable(why)),
+        There::Other(_) => return Err(unusable(format!("{} has a token with other policies", file.display()))),
     }
     let body = json!({
         "policies": [policy],

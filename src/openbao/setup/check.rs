@@ -1,12 +1,13 @@
 //! What is missing or differs, all of it at once. Changes nothing.
 
-use std::fmt;
+use std::{fmt, path::Path};
 
 use serde_json::{Value, json};
 
 use super::{
     Setup,
     admin::{Admin, SetupError, doing},
+    bootstrap::{There, look_at_file},
     item::{Difference, Item, State},
 };
 use crate::openbao::{Bao, Fault, Policy, Token, TokenSource, request::Request};
@@ -45,13 +46,42 @@ impl Report {
     }
 }
 
-/// Looks at everything with an admin's token.
+/// Looks at everything with an admin's token; also at the `file` of the operator's, where there is to be one.
 ///
 /// # Errors
 /// OpenBao cannot be asked now, or does not know the token.
-pub async fn check(bao: &Bao, admin: &Token, setup: &Setup) -> Result<Report, SetupError> {
+pub async fn check(bao: &Bao, admin: &Token, setup: &Setup, file: Option<&Path>) -> Result<Report, SetupError> {
     let admin = Admin { bao: bao.clone(), token: admin.clone() };
-    Ok(Report::new(setup, look(&admin, setup.items()).await?, Vec::new()))
+    let mut findings = look(&admin, setup.items()).await?;
+    if let Some(file) = file {
+        findings.push(operator_file(bao, setup, file).await?);
+    }
+    let mut report = Report::new(setup, findings, Vec::new());
+    if report.is_good() && file.is_none() && setup.kubernetes.is_none() {
+        report.notes.push(
+            "how the operator gets in was not looked at: give the same --kubernetes-auth or --operator-token-file as without --check"
+                .to_owned(),
+        );
+    }
+    Ok(report)
+}
+
+/// Whether the file has a token that the operator gets in with.
+async fn operator_file(bao: &Bao, setup: &Setup, file: &Path) -> Result<Finding, SetupError> {
+    let policy = setup.instance.operator_policy();
+    let differs =
+        |field: &str, found: Value, wanted: Value| State::Differs(vec![Difference::of(field, &found, &wanted)]);
+    let state = match look_at_file(bao, setup, file).await? {
+        There::Good => State::Good,
+        There::Nothing => State::Missing,
+        There::Dead => differs("its token", json!("revoked, expired or of another server"), json!("one that lives")),
+        There::Denied => {
+            differs("its token", json!("not allowed to look at itself"), json!(format!("one with the policy {policy}")))
+        }
+        There::Other(policies) => differs("its token's policy", json!(policies), json!([policy])),
+        There::Unreadable(why) => State::Unread(why),
+    };
+    Ok(Finding { what: format!("the file of the operator's token {}", file.display()), state })
 }
 
 /// Looks at what the operator's own token may see, and at what that token may do. The login itself is none of that: it

@@ -8,7 +8,7 @@ use tofustate::openbao::{
 };
 use tofustate_e2e::bao::{Api, fixture};
 
-use crate::world::{POLICY, ROLE, World, off, run, said, token};
+use crate::world::{POLICY, ROLE, World, off, path, private, run, said, token};
 
 /// One thing that happens to the set-up.
 struct Harm {
@@ -180,4 +180,67 @@ fn a_namespace_that_is_gone_is_missing() {
         })
         .await;
     });
+}
+
+#[test]
+fn a_file_that_does_not_let_the_operator_in_is_said() {
+    let Some(world) = World::set_up("a_file_that_does_not_let_the_operator_in_is_said") else { return };
+    let (api, file) = (world.api(), world.operator());
+    let check = || world.bootstrap(&["--check", "--operator-token-file", path(&file)]);
+    let good = check();
+    assert!(good.status.success() && !said(&good).contains("how the operator gets in"), "{}", said(&good));
+    let unlooked = world.bootstrap(&["--check"]);
+    assert!(unlooked.status.success() && said(&unlooked).contains("how the operator gets in was not looked at"));
+
+    let what = format!("- the file of the operator's token {}", path(&file));
+    let is_said = |says: &str| {
+        let before = std::fs::read(&file).ok();
+        let found = check();
+        let text = String::from_utf8(found.stderr.clone()).unwrap();
+        assert!(!found.status.success() && text.contains(&format!("{what} {says}")), "{says}: {}", said(&found));
+        assert_eq!(text.matches("\n- ").count(), 1, "{text}");
+        assert_eq!(std::fs::read(&file).ok(), before, "--check changes nothing");
+    };
+    let own = token(&file);
+    api.must("POST", "auth/token/revoke", &json!({"token": own.expose()}));
+    is_said("differs: its token is revoked, expired or of another server");
+    fixture::policy(&api, "least", &json!({"path": {"x": {"capabilities": ["read"]}}}));
+    fixture::policy(&api, "look", &json!({"path": {"auth/token/lookup-self": {"capabilities": ["read"]}}}));
+    for (policies, says) in [
+        (&["look"][..], "differs: its token's policy is look and should be tofustate-operator-prod"),
+        (&[POLICY, "least"], "differs: its token's policy is least, tofustate-operator-prod and should be"),
+        (&["least"], "differs: its token is not allowed to look at itself"),
+    ] {
+        private(&file, &fixture::token(&api, policies).secret);
+        is_said(says);
+    }
+    std::fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    is_said("cannot be told: ");
+    std::fs::remove_file(&file).unwrap();
+    is_said("is missing");
+    let mended = world.bootstrap(&["--operator-token-file", path(&file)]);
+    assert!(mended.status.success(), "{}", said(&mended));
+    assert!(check().status.success());
+}
+
+#[test]
+fn the_admins_token_file_is_told_of_however_it_ends() {
+    let Some(world) = World::start("the_admins_token_file_is_told_of_however_it_ends", None) else { return };
+    let left = format!("warning: the admin's token is left behind in {}", path(&world.server.root_token_file()));
+    let other = world.folder.path().join("other");
+    private(&other, "notes, not a token");
+    let failures = [
+        (vec!["--check"], "the KV v2 mount states is missing"),
+        (vec!["--operator-token-file", path(&other), "--revoke-admin-token"], "cannot be kept"),
+        (vec!["--openbao-addr", "http://127.0.0.1:1"], "cannot be reached"),
+    ];
+    for (args, says) in failures {
+        let failed = world.bootstrap(&args);
+        let text = said(&failed);
+        assert!(!failed.status.success() && text.contains(says), "{args:?}: {text}");
+        assert!(text.contains(&left) && !text.contains("is ended"), "{args:?}: {text}");
+    }
+    // What was not read is no file of a token.
+    let missing = world.bootstrap_with(&["--admin-token-file", "/no/such/file"]);
+    assert!(!missing.status.success() && !said(&missing).contains("left behind"), "{}", said(&missing));
 }
