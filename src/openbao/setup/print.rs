@@ -29,9 +29,11 @@ impl Setup {
         }
         let policy = self.instance.operator_policy();
         if let Some(file) = operator_token {
+            // Beside it first: where no token is made, one that is there and in use is not lost.
+            let new = quoted(&format!("{file}.new"));
             let _ = writeln!(
                 text,
-                "(umask 077 && bao token create -orphan -policy={} -no-default-policy -period={PERIOD}s -display-name={} -field=token > {})",
+                "(umask 077 && bao token create -orphan -policy={} -no-default-policy -period={PERIOD}s -display-name={} -field=token > {new} && mv {new} {})",
                 quoted(&policy),
                 quoted(&format!("tofustate operator {}", self.instance.as_str())),
                 quoted(file)
@@ -68,9 +70,9 @@ impl Entry {
         for (name, value) in self.fields.iter().filter(|(_, value)| !empty(value)) {
             let _ = write!(command, " {name}={}", quoted(&plain(value)));
         }
-        // A mount that was just made refuses its config for some moments.
+        // A mount that was just made refuses its config for some moments; a token without the right is refused for good.
         if self.path.ends_with("/config") && !self.path.starts_with("auth/") {
-            return format!("until {command}; do sleep 1; done");
+            return format!("for try in 1 2 3 4 5 6 7 8 9 10; do {command} && break; sleep 1; done");
         }
         command
     }
@@ -140,13 +142,13 @@ mod tests {
             "bao namespace create team\n",
             "bao namespace create -namespace=team tofu\nexport BAO_NAMESPACE=team/tofu\n",
             "bao secrets enable -path=states -version=2 kv\n",
-            "until bao write states/config cas_required=true max_versions=1; do sleep 1; done\n",
+            "for try in 1 2 3 4 5 6 7 8 9 10; do bao write states/config cas_required=true max_versions=1 && break; sleep 1; done\n",
             "bao policy write tofustate-operator-prod - <<'END'\npath \"states/data/.owners/*\"",
             "}\nEND\nbao write auth/token/roles/tofustate-prod allowed_policies_glob='tofustate/prod/*' orphan=true",
             "bao auth enable -path=kubernetes kubernetes\n",
             "kubernetes_host=https://api:6443 kubernetes_ca_cert='-----BEGIN\nx\n' disable_local_ca_jwt=true\n",
             "bound_service_account_names=a,b bound_service_account_namespaces=n audience='open bao'",
-            "-field=token > 'a file')\nbao token revoke -self\n",
+            "-field=token > 'a file.new' && mv 'a file.new' 'a file')\nbao token revoke -self\n",
         ] {
             assert!(text.contains(line), "{line:?} is not in\n{text}");
         }
