@@ -31,6 +31,8 @@ pub struct SettingsError(pub Vec<String>);
 
 /// The mount where none is named.
 const MOUNT: &str = "states";
+/// What is said where nothing names a server.
+const NO_ADDRESS: &str = "no address of OpenBao is known: BAO_ADDR names one, or several with commas between";
 const CONNECT: Duration = Duration::from_secs(2);
 const CALL: Duration = Duration::from_secs(10);
 /// What bao and vault read of the environment and is not used here. Left out is what means nothing to a server, such as
@@ -122,7 +124,8 @@ impl Settings {
             Some("true") => settings.plain_http = true,
             Some(_) => wrong.push("TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP is neither true nor false".to_owned()),
         }
-        for (at, text) in get("BAO_ADDR").iter().flat_map(|text| text.split(',')).enumerate() {
+        let given = get("BAO_ADDR");
+        for (at, text) in given.iter().flat_map(|text| text.split(',')).enumerate() {
             match Address::parse(text.trim(), settings.plain_http) {
                 Ok(address) => settings.addresses.push(address),
                 Err(fault) => wrong.push(format!("address {} of BAO_ADDR: {fault}", at + 1)),
@@ -158,7 +161,8 @@ impl Settings {
         if get("BAO_SKIP_VERIFY").is_some_and(|text| !["false", "0"].contains(&text.as_str())) {
             wrong.push("BAO_SKIP_VERIFY is set: certificates are always checked; name the CA by BAO_CACERT".to_owned());
         }
-        wrong.extend(settings.wrong());
+        // Where one was given it was just said what is wrong with it.
+        wrong.extend(settings.wrong().into_iter().filter(|said| given.is_none() || said != NO_ADDRESS));
         (settings, wrong)
     }
 
@@ -166,7 +170,7 @@ impl Settings {
     pub(super) fn wrong(&mut self) -> Vec<String> {
         let mut wrong = Vec::new();
         if self.addresses.is_empty() {
-            wrong.push("no address of OpenBao is known: BAO_ADDR names one, or several with commas between".to_owned());
+            wrong.push(NO_ADDRESS.to_owned());
         }
         if let Some(namespace) = &mut self.namespace {
             *namespace = namespace.trim_matches('/').to_owned();
@@ -302,5 +306,7 @@ mod tests {
         }
         assert_eq!(wrong.len(), 7, "{wrong:#?}");
         assert!(read(&[]).unwrap_err().to_string().contains("no address of OpenBao is known"));
+        let SettingsError(wrong) = read(&[("BAO_ADDR", "bao:8200")]).unwrap_err();
+        assert!(wrong.len() == 1 && wrong[0].starts_with("address 1 of BAO_ADDR"), "{wrong:#?}");
     }
 }
