@@ -99,6 +99,9 @@ pub enum KvError {
     /// The place where entries are kept (a mount, a namespace) is gone. Nothing was written.
     #[error("the place where states are kept is gone: {0}")]
     Gone(String),
+    /// Nothing was asked: the path cannot be used yet, for the reason that is given. Nothing was written.
+    #[error("this path cannot be used yet: {0}")]
+    Closed(String),
     /// Anything else. A put may or may not have happened.
     #[error("the store failed: {0}")]
     Other(String),
@@ -132,6 +135,7 @@ impl KvError {
             Self::Denied(_) => "denied",
             Self::Unavailable { .. } => "unavailable",
             Self::Gone(_) => "gone",
+            Self::Closed(_) => "closed",
             Self::Other(_) => "other",
         }
     }

@@ -1,6 +1,9 @@
 //! Who may have a path: the owner entries, won by compare-and-swap before anything else exists for the path.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -130,8 +133,37 @@ pub async fn claim(
     adopt: bool,
     budget: &mut Budget,
 ) -> Result<u64, ClaimError> {
-    let decide = |found: Option<&OwnerEntry>| claimed(found, who, adopt);
-    Ok(change(kv, path, "claiming the path", budget, decide).await?.claim)
+    Ok(win(kv, path, who, adopt, budget).await?.number)
+}
+
+/// A claim that somebody has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Its number, to be repeated in the head.
+    pub number: u64,
+    /// This call made it, or may have: an attempt of it was sent. Else it was there before.
+    pub new: bool,
+}
+
+/// As [`claim`], and tells whether the path was this resource's before.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn win(
+    kv: &dyn Kv,
+    path: &StatePath,
+    who: &Claimant,
+    adopt: bool,
+    budget: &mut Budget,
+) -> Result<Claim, ClaimError> {
+    let new = AtomicBool::new(false);
+    let decide = |found: Option<&OwnerEntry>| {
+        let wanted = claimed(found, who, adopt)?;
+        new.fetch_or(wanted.is_some(), Ordering::Relaxed);
+        Ok(wanted)
+    };
+    let entry = change(kv, path, "claiming the path", budget, decide).await?;
+    Ok(Claim { number: entry.claim, new: new.load(Ordering::Relaxed) })
 }
 
 /// Whether [`claim`] would win the path now, without leave to take another's state. Changes nothing.

@@ -12,10 +12,10 @@ use std::{
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tofustate::{
-    registry::folder::Reason,
+    registry::folder::{FolderOptions, Reason},
     store::{
-        Budget, Engine, EngineOptions, Entry, Expect, Kv, KvError, Listed, Revision, StateError, StatePath, Value,
-        WriteCall, owners::Claimant,
+        Engine, EngineOptions, Entry, Expect, Kv, KvError, Listed, Revision, StateError, StatePath, Value, WriteCall,
+        owners::{self, Claimant},
     },
     telemetry::EngineMetrics,
 };
@@ -78,11 +78,13 @@ async fn while_the_store_is_away_paths_are_served_with_an_error() {
     assert_eq!((report.served.len(), report.problems.len(), report.again), (41, 40, true));
     assert!(report.problems.iter().all(|problem| problem.reason == Reason::StoreUnavailable));
     assert!(world.state("a/old").is(&old), "what was open stays so");
-    let mut short = Budget::new(Duration::from_millis(100));
-    assert!(matches!(world.state("a/new0").read(&mut short).await, Err(StateError::Unavailable { .. })));
     flaky.away.store(false, Ordering::SeqCst);
-    // Before the next pass, nothing can be done with it either.
-    assert!(world.state("a/new0").read(&mut budget()).await.is_err());
+    // Before the next pass, nothing can be done with it either: it is said at once, with the reason.
+    let Err(StateError::Store { error: KvError::Closed(said), .. }) = world.state("a/new0").read(&mut budget()).await
+    else {
+        panic!("a path that is not claimed is read");
+    };
+    assert!(said.contains("away for a test") && said.contains("tried again"), "{said}");
     let report = world.pass().await;
     quiet(&report);
     assert_eq!((report.served.len(), changes(&report).len()), (41, 40));
@@ -117,12 +119,69 @@ async fn it_runs_until_it_is_stopped() {
     running.await.unwrap();
 }
 
+fn who(name: &str) -> Claimant {
+    Claimant { instance: "test".into(), namespace: "a".into(), name: name.into(), uid: None }
+}
+
+/// Another replica, or another data folder, had the path before: a head that is not there may have been lost.
+#[tokio::test]
+async fn a_path_that_was_claimed_before_and_has_no_head_is_no_new_state() {
+    let path = StatePath::parse("a/net").unwrap();
+    for exclusive in [false, true] {
+        let (disk, embedded) = (Disk::new(), memory());
+        let kv: Arc<dyn Kv> =
+            if exclusive { embedded } else { Arc::new(Flaky { kv: embedded, away: AtomicBool::new(false) }) };
+        owners::claim(&*kv, &path, &who("net"), false, &mut budget()).await.unwrap();
+        disk.write("net.yaml", &manifest("net", "a/net"));
+        let mut world = disk.start(&kv);
+        let report = world.pass().await;
+        if exclusive {
+            // Nobody else writes there: this process ended between the two.
+            quiet(&report);
+            continue;
+        }
+        assert_eq!(report.problems.iter().map(|problem| problem.reason).collect::<Vec<_>>(), [Reason::HeadLost]);
+        let refused = world.state("a/net").read(&mut budget()).await.map(drop).unwrap_err().to_string();
+        assert!(refused.contains("--accept-restore"), "{refused}");
+        assert!(kv.get("a/net").await.unwrap().is_none(), "no head was made");
+        drop(world);
+        let mut world = Disk::start_with(FolderOptions { accept_restore: true, ..disk.options() }, &kv);
+        quiet(&world.pass().await);
+        assert!(world.state("a/net").read(&mut budget()).await.unwrap().is_none());
+    }
+}
+
+/// A resource was renamed and its owner entry removed by hand: the other name still gets in.
+#[tokio::test]
+async fn a_claim_is_given_back_where_the_head_is_anothers() {
+    let (disk, kv, path) = (Disk::new(), memory(), StatePath::parse("a/net").unwrap());
+    let engine = Engine::new(EngineOptions::default(), EngineMetrics::default());
+    let state = engine.open(tofustate::store::Registration {
+        path: path.clone(),
+        kv: kv.clone(),
+        owner: who("net").owner(1),
+        mark: None,
+        settings: tofustate::store::Settings::default(),
+    });
+    state.register(&mut budget()).await.unwrap();
+    state.write(WriteCall { identity: "token", ..WriteCall::default() }, STATE, &mut budget()).await.unwrap();
+    disk.write("net.yaml", &manifest("uno", "a/net"));
+    let mut world = disk.start(&kv);
+    let report = world.pass().await;
+    assert_eq!(report.problems.iter().map(|problem| problem.reason).collect::<Vec<_>>(), [Reason::PathConflict]);
+    disk.write("net.yaml", &manifest("net", "a/net"));
+    let report = world.pass().await;
+    quiet(&report);
+    let read = world.state("a/net").read(&mut budget()).await.unwrap().unwrap();
+    assert_eq!(read.read_to_end(&mut budget()).await.unwrap(), STATE);
+}
+
 /// The restored store remembers an older claim than the head.
 #[tokio::test]
 async fn a_claim_behind_its_head_is_raised() {
     let (disk, kv) = (Disk::new(), memory());
     let path = StatePath::parse("a/net").unwrap();
-    let who = Claimant { instance: "test".into(), namespace: "a".into(), name: "net".into(), uid: None };
+    let who = who("net");
     let engine = Engine::new(EngineOptions::default(), EngineMetrics::default());
     let state = engine.open(tofustate::store::Registration {
         path: path.clone(),

@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use tokio::task::{JoinSet, spawn_blocking};
+use tokio::{
+    task::{JoinSet, spawn_blocking},
+    time::sleep,
+};
 
 use super::{
     records::{Kept, Records},
@@ -17,9 +20,9 @@ use super::{
 };
 use crate::registry::ResourceName;
 use crate::store::{
-    Budget, Engine, Mark, Registration, Settings, State, StateError, StatePath, Stores,
-    head::{HeadError, Refusal},
-    owners::{self, ClaimError, Claimant},
+    Budget, ClosedKv, Engine, Kv, Mark, Registration, Settings, State, StateError, StatePath, Stores,
+    head::{HeadError, Owner, Refusal},
+    owners::{self, Claim, ClaimError, Claimant, Leftover},
 };
 
 /// How long the store may take for one resource.
@@ -30,6 +33,9 @@ const AT_A_TIME: usize = 16;
 const AWAY: usize = AT_A_TIME;
 /// How often a claim is raised in one go.
 const RAISES: usize = 3;
+/// How often a head is looked for that another replica may be about to make, and how long after each look.
+const HEAD_LOOKS: usize = 4;
+const HEAD_PAUSE: Duration = Duration::from_millis(500);
 
 /// What opening needs.
 pub(super) struct Opener {
@@ -160,11 +166,8 @@ impl Opener {
     /// A state on which every call fails until the store answers: 503 is what its clients have to be told, not 403.
     fn unanswered(&self, candidate: &Candidate, problem: Problem) -> Opened {
         match &candidate.opened {
-            Some(opened) => Opened { fault: Some(problem), verified: false, ..opened.clone() },
-            None => {
-                let state = self.state(candidate, 0, candidate.mark);
-                Opened { state, claim: 0, fault: Some(problem), verified: false }
-            }
+            Some(opened) if opened.claim > 0 => Opened { fault: Some(problem), verified: false, ..opened.clone() },
+            _ => self.shut(candidate, problem),
         }
     }
 
@@ -175,8 +178,11 @@ impl Opener {
 
     fn state(&self, candidate: &Candidate, claim: u64, mark: Option<Mark>) -> State {
         let owner = self.who(candidate).owner(claim);
-        let won = claim > 0;
-        let kv = if won { self.stores.state(&candidate.path, &owner) } else { self.stores.owners() };
+        let kv = self.stores.state(&candidate.path, &owner);
+        self.opened(candidate, owner, kv, mark)
+    }
+
+    fn opened(&self, candidate: &Candidate, owner: Owner, kv: Arc<dyn Kv>, mark: Option<Mark>) -> State {
         self.engine.open(Registration {
             path: candidate.path.clone(),
             kv,
@@ -207,9 +213,9 @@ impl Opener {
         };
         let budget = &mut Budget::new(TIME);
         let who = self.who(candidate);
-        let mut claim = owners::claim(&*self.stores.owners(), &candidate.path, &who, candidate.adopt, budget)
-            .await
-            .map_err(refused)?;
+        let entries = self.stores.owners();
+        let won = owners::win(&*entries, &candidate.path, &who, candidate.adopt, budget).await;
+        let Claim { number: mut claim, new } = won.map_err(refused)?;
         let mut state = match &candidate.opened {
             Some(opened) if opened.claim == claim => opened.state.clone(),
             other => {
@@ -218,6 +224,10 @@ impl Opener {
                 self.state(candidate, claim, seen.or(candidate.mark))
             }
         };
+        if !new && !self.accept && state.mark().is_none() && self.headless(&state, budget).await {
+            let message = "the path was this resource's before, it has no state in the store, and nothing on record here says that it never had one: every request is answered with 503, since tofu would take 'no state' for an order to build everything again; restore the store from a backup, or where there was no state yet start tofustate once with --accept-restore";
+            return Err(Failed::Fault(self.shut(candidate, about(Reason::HeadLost, message.to_owned()))));
+        }
         for _ in 0..RAISES {
             let error = match self.register(&state, candidate, budget).await {
                 Ok(()) => {
@@ -240,13 +250,13 @@ impl Opener {
                 StateError::Refused(Refusal::ForeignOwner(owner))
                     if owner.same_resource(&who.owner(claim)) && owner.claim > claim =>
                 {
-                    let raised =
-                        owners::raise(&*self.stores.owners(), &candidate.path, &who, owner.claim, budget).await;
+                    let raised = owners::raise(&*entries, &candidate.path, &who, owner.claim, budget).await;
                     claim = raised.map_err(refused)?;
                     state = self.state(candidate, claim, state.mark());
                     continue;
                 }
                 StateError::Refused(Refusal::ForeignOwner(owner)) => {
+                    self.give_back(new, candidate, claim, budget).await;
                     return Err(Failed::Refused(owned(about, &owner.to_string())));
                 }
                 StateError::HeadLost { epoch } => about(
@@ -261,13 +271,16 @@ impl Opener {
                         "the store has an older state (revision {found}) than was seen before (revision {seen}): every request is answered with 503; {advice}"
                     ),
                 ),
-                StateError::Head(error @ HeadError::NotAHead(_)) if state.mark().is_none() => about(
-                    Reason::PathHasState,
-                    format!(
-                        "{error}: every request is answered with 503 and nothing is written there, until tofustate adopt {} has taken it over or it is gone",
-                        candidate.path
-                    ),
-                ),
+                StateError::Head(error @ HeadError::NotAHead(_)) if state.mark().is_none() => {
+                    self.give_back(new, candidate, claim, budget).await;
+                    about(
+                        Reason::PathHasState,
+                        format!(
+                            "{error}: every request is answered with 503 and nothing is written there, until tofustate adopt {} has taken it over or it is gone",
+                            candidate.path
+                        ),
+                    )
+                }
                 error @ (StateError::Head(_) | StateError::Refused(_)) => about(Reason::NotAHead, error.to_string()),
                 error => return Err(away(error.to_string())),
             };
@@ -289,8 +302,39 @@ impl Opener {
         state.register(budget).await
     }
 
+    /// Whether a path that others write to as well has no head, also not after a while: the replica that won it a moment
+    /// ago may be about to make it.
+    async fn headless(&self, state: &State, budget: &mut Budget) -> bool {
+        if self.stores.owners().exclusive() {
+            // What is there, this process made: it ended between claim and head.
+            return false;
+        }
+        for _ in 0..HEAD_LOOKS {
+            if !matches!(state.head(budget).await, Err(StateError::NotRegistered)) {
+                return false;
+            }
+            sleep(HEAD_PAUSE).await;
+        }
+        true
+    }
+
+    /// Gives up a claim that was won just now, of a path that turned out to hold something else: whoever may have that
+    /// would be refused for it.
+    async fn give_back(&self, new: bool, candidate: &Candidate, claim: u64, budget: &mut Budget) {
+        if new {
+            let (owners, who) = (self.stores.owners(), self.who(candidate));
+            let given = owners::release(&*owners, &candidate.path, &who, claim, Leftover::Nothing, budget).await;
+            if let Err(error) = given {
+                tracing::warn!(path = %candidate.path, %error, "the claim of a path that holds something else could not be given back");
+            }
+        }
+    }
+
+    /// A state on which every call fails at once with what is wrong.
     fn shut(&self, candidate: &Candidate, problem: Problem) -> Opened {
-        Opened { state: self.state(candidate, 0, candidate.mark), claim: 0, fault: Some(problem), verified: false }
+        let kv = Arc::new(ClosedKv(problem.message.clone()));
+        let state = self.opened(candidate, self.who(candidate).owner(0), kv, candidate.mark);
+        Opened { state, claim: 0, fault: Some(problem), verified: false }
     }
 }
 
