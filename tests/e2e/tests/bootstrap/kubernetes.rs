@@ -234,7 +234,6 @@ fn a_login_is_renewed_and_made_anew_before_its_last_end() {
     let Some(pod) = Pod::start("a_login_is_renewed_and_made_anew_before_its_last_end", "renewed") else { return };
     pod.reviews_itself();
     let world = &pod.world;
-    world.server.audit_on();
     let role = json!({"token_ttl": "12s", "token_max_ttl": "20s"});
     world.api().must("POST", &format!("auth/kubernetes/role/{ROLE}"), &role);
     run(async {
@@ -301,7 +300,6 @@ fn without_the_operators_policy_nobody_logs_in_again_and_again() {
     let Some(pod) = Pod::start(test, "policy") else { return };
     pod.reviews_itself();
     let world = &pod.world;
-    world.server.audit_on();
     run(async {
         let login = pod.login();
         let bao = world.connect();
