@@ -169,7 +169,12 @@ fn the_operators_policy_is_deleted_and_states_are_served_until_they_need_it() {
         clients.go_on(8);
         revoke(&world, &replicas[0].accessor(PATH));
         let missing = format!("the operator's policy {POLICY} is missing");
-        replicas[0].says(PATH, "held", &[&missing]);
+        // A call that is under way when the time is over is told as that: then the next one says why.
+        replicas[0].says(PATH, "held", &[&missing, "no answer in the time"]);
+        wait::until("a client is told what is missing", || match replicas[0].get(PATH).text() {
+            text if text.contains(&missing) => Ok(()),
+            text => Err(text),
+        });
         let trouble = replicas[0].run(replicas[0].login.trouble()).unwrap();
         assert!(trouble.contains(&missing) && trouble.contains("run tofustate bootstrap"), "{trouble}");
         clients.go_on(4);
