@@ -281,7 +281,12 @@ impl Opener {
                         ),
                     )
                 }
-                error @ (StateError::Head(_) | StateError::Refused(_)) => about(Reason::NotAHead, error.to_string()),
+                error @ (StateError::Head(_) | StateError::Refused(_)) => {
+                    if matches!(error, StateError::Head(HeadError::Deleted(_))) && state.mark().is_none() {
+                        self.give_back(new, candidate, claim, budget).await;
+                    }
+                    about(Reason::NotAHead, error.to_string())
+                }
                 error => return Err(away(error.to_string())),
             };
             self.unanswered.store(0, Ordering::Relaxed);
