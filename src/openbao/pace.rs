@@ -1,11 +1,12 @@
 //! How those who wait for a token get it: at a pace, where that fails, and to the end, once it is begun.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use tokio::time::sleep;
+use async_trait::async_trait;
+use tokio::{sync::Mutex, time::sleep};
 use tracing::Instrument as _;
 
-use super::Fault;
+use super::{Fault, Token};
 use crate::store::{BootClock, Clock as _};
 
 /// The first wait; doubles up to the longest.
@@ -57,8 +58,48 @@ impl Pace {
     }
 }
 
+/// What holds a token and can have another.
+#[async_trait]
+pub(super) trait Supplier: Send + Sync + 'static {
+    /// What the one that works on the token knows.
+    type Work: Send + 'static;
+
+    /// The token, where there is one.
+    fn held(&self) -> Option<Token>;
+
+    /// One works at a time: gets, renews, replaces.
+    fn work(&self) -> &Arc<Mutex<Self::Work>>;
+
+    /// Has a token that is not `refused`. Answers whether the same may do better now.
+    async fn have(&self, work: &mut Self::Work, refused: Option<&Token>) -> Result<bool, Fault>;
+}
+
+/// The token of a supplier; got first, where there is none yet. `none` says what it is where none came of that.
+pub(super) async fn obtain<S: Supplier>(from: &Arc<S>, none: &str) -> Result<Token, Fault> {
+    if let Some(token) = from.held() {
+        return Ok(token);
+    }
+    let mut work = from.work().clone().lock_owned().await;
+    if let Some(token) = from.held() {
+        return Ok(token);
+    }
+    let supplier = from.clone();
+    to_its_end(async move { supplier.have(&mut work, None).await }).await?;
+    from.held().ok_or_else(|| Fault::NoToken(none.to_owned()))
+}
+
+/// Looks for another token than one that was refused. Answers whether the same may do better now.
+pub(super) async fn refused<S: Supplier>(from: &Arc<S>, token: &Token) -> bool {
+    let mut work = from.work().clone().lock_owned().await;
+    if from.held().is_some_and(|held| held != *token) {
+        return true;
+    }
+    let (supplier, token) = (from.clone(), token.clone());
+    to_its_end(async move { supplier.have(&mut work, Some(&token)).await }).await.unwrap_or(false)
+}
+
 /// Does all of it, also where whoever waits for it gives up half-way: a token that was made is to be kept.
-pub(super) async fn to_its_end<T: Send + 'static>(
+async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
     let done = tokio::spawn(work.in_current_span()).await;

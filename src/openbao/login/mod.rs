@@ -17,7 +17,7 @@ use tracing::warn;
 use crate::openbao::{
     Bao, Credential, CredentialError, Fault, Instance, Token, TokenSource,
     credential::read_token,
-    pace::{Pace, to_its_end},
+    pace::{self, Pace, Supplier as _},
     request::Request,
 };
 
@@ -141,29 +141,15 @@ impl Inner {
 #[async_trait]
 impl TokenSource for Login {
     fn token(&self) -> Option<Token> {
-        self.inner.held.load().as_ref().map(|held| held.token.clone())
+        self.inner.held()
     }
 
     async fn obtain(&self) -> Result<Token, Fault> {
-        if let Some(token) = self.token() {
-            return Ok(token);
-        }
-        let mut work = self.inner.work.clone().lock_owned().await;
-        if let Some(token) = self.token() {
-            return Ok(token);
-        }
-        let inner = self.inner.clone();
-        to_its_end(async move { inner.have(&mut work, None).await }).await?;
-        self.token().ok_or_else(|| Fault::NoToken("the login gave none".to_owned()))
+        pace::obtain(&self.inner, "the login gave none").await
     }
 
     async fn refused(&self, token: &Token) -> bool {
-        let mut work = self.inner.work.clone().lock_owned().await;
-        if self.token().is_some_and(|held| held != *token) {
-            return true;
-        }
-        let (inner, token) = (self.inner.clone(), token.clone());
-        to_its_end(async move { inner.have(&mut work, Some(&token)).await }).await.is_ok()
+        pace::refused(&self.inner, token).await
     }
 
     async fn why_none(&self) -> Option<Fault> {

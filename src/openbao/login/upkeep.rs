@@ -2,8 +2,10 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
 use serde_json::json;
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::{Held, Inner, Span, Work};
@@ -11,6 +13,7 @@ use crate::{
     openbao::{
         Credential, Fault, Life, Minted, ServiceAccount, Token,
         credential::read_token,
+        pace::Supplier,
         request::{Reply, Request},
         tokens::{life, minted},
     },
@@ -64,26 +67,6 @@ impl Inner {
             Err(Fault::InvalidToken) => self.replace(work, Some(&held.token)).await,
             Err(fault) => Err(fault),
         }
-    }
-
-    /// Has a token that is not `refused`.
-    pub(super) async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<(), Fault> {
-        if let Some(token) = refused {
-            match self.look_up(token).await {
-                Err(Fault::InvalidToken) => work.span = None,
-                Err(fault @ Fault::PolicyGone(_)) => {
-                    // It is looked at again until it may be.
-                    work.span = None;
-                    self.note(work, Some(&fault));
-                    return Err(fault);
-                }
-                // One that lives was refused for want of a right: another one of the same login has no more.
-                _ => return Err(Fault::NoToken("the one that it has lacks a right".to_owned())),
-            }
-        }
-        let done = self.replace(work, refused).await;
-        self.note(work, done.as_ref().err());
-        done
     }
 
     /// Has another token than the one that is `lost`, at a pace.
@@ -213,6 +196,38 @@ impl Inner {
             warn!(%fault, "the operator's own token for OpenBao cannot be used, or kept alive");
         }
         work.trouble = fault.cloned();
+    }
+}
+
+#[async_trait]
+impl Supplier for Inner {
+    type Work = Work;
+
+    fn held(&self) -> Option<Token> {
+        self.held.load().as_ref().map(|held| held.token.clone())
+    }
+
+    fn work(&self) -> &Arc<Mutex<Work>> {
+        &self.work
+    }
+
+    async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
+        if let Some(token) = refused {
+            match self.look_up(token).await {
+                Err(Fault::InvalidToken) => work.span = None,
+                Err(fault @ Fault::PolicyGone(_)) => {
+                    // It is looked at again until it may be.
+                    work.span = None;
+                    self.note(work, Some(&fault));
+                    return Err(fault);
+                }
+                // One that lives was refused for want of a right: another one of the same login has no more.
+                _ => return Err(Fault::NoToken("the one that it has lacks a right".to_owned())),
+            }
+        }
+        let done = self.replace(work, refused).await;
+        self.note(work, done.as_ref().err());
+        done.map(|()| true)
     }
 }
 

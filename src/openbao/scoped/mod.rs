@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::openbao::{
     Fault, Keeper, KeeperError, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
-    pace::{Pace, to_its_end},
+    pace::{self, Pace, Supplier as _},
 };
 
 /// How long a token that was replaced still lives, for the replicas that have not seen the other yet.
@@ -148,29 +148,15 @@ impl ScopedToken {
 #[async_trait]
 impl TokenSource for ScopedToken {
     fn token(&self) -> Option<Token> {
-        self.inner.held.load().as_ref().map(|kept| kept.token.clone())
+        self.inner.held()
     }
 
     async fn obtain(&self) -> Result<Token, Fault> {
-        if let Some(token) = self.token() {
-            return Ok(token);
-        }
-        let mut work = self.inner.work.clone().lock_owned().await;
-        if let Some(token) = self.token() {
-            return Ok(token);
-        }
-        let inner = self.inner.clone();
-        to_its_end(async move { inner.have(&mut work, None).await }).await?;
-        self.token().ok_or_else(|| Fault::NoToken("the state's own was not kept".to_owned()))
+        pace::obtain(&self.inner, "the state's own was not kept").await
     }
 
     async fn refused(&self, token: &Token) -> bool {
-        let mut work = self.inner.work.clone().lock_owned().await;
-        if self.token().is_some_and(|held| held != *token) {
-            return true;
-        }
-        let (inner, token) = (self.inner.clone(), token.clone());
-        to_its_end(async move { inner.have(&mut work, Some(&token)).await }).await.unwrap_or(false)
+        pace::refused(&self.inner, token).await
     }
 
     async fn why_none(&self) -> Option<Fault> {

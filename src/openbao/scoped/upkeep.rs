@@ -2,12 +2,14 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::{Found, Inner, RETIRED, Replica, Span, Work, due, unkept};
 use crate::{
-    openbao::{Fault, Kept, Retired, Token},
+    openbao::{Fault, Kept, Retired, Token, pace::Supplier},
     store::{BootClock, Clock as _},
 };
 
@@ -134,9 +136,22 @@ impl Inner {
         }
         work.trouble = fault.cloned();
     }
+}
 
-    /// Has a token that is not `refused`, at a pace. Answers whether the same may do better now.
-    pub(super) async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
+#[async_trait]
+impl Supplier for Inner {
+    type Work = Work;
+
+    fn held(&self) -> Option<Token> {
+        self.held.load().as_ref().map(|kept| kept.token.clone())
+    }
+
+    fn work(&self) -> &Arc<Mutex<Work>> {
+        &self.work
+    }
+
+    /// At a pace.
+    async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(Fault::NoToken("its resource has another path by now".to_owned()));
         }
