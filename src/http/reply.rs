@@ -91,7 +91,9 @@ fn status(error: &StateError) -> (StatusCode, &'static str) {
             Refusal::LateRepeat { .. } => (S::CONFLICT, "late_repeat"),
             Refusal::NeverHeld { .. } => (S::CONFLICT, "never_held"),
             Refusal::LockRequired => (S::CONFLICT, "lock_required"),
-            Refusal::StaleCurrent { .. } | Refusal::NoSuchVersion { .. } => (S::CONFLICT, "no_such_version"),
+            Refusal::StaleCurrent { .. } | Refusal::NoSuchVersion { .. } | Refusal::Unreadable { .. } => {
+                (S::CONFLICT, "no_such_version")
+            }
             Refusal::HeadFull { .. } => (S::PAYLOAD_TOO_LARGE, "head_full"),
             Refusal::NotKept | Refusal::ObjectTrashed | Refusal::Unknown => (S::SERVICE_UNAVAILABLE, "try_again"),
             Refusal::ForeignOwner(_) => (S::SERVICE_UNAVAILABLE, "foreign_owner"),

@@ -1,19 +1,17 @@
 //! A body on its way in: hashed, checked and compressed as it arrives. Touches no store.
 
-use std::{cell::RefCell, io::Write as _};
+use std::io::Write as _;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use bytes::Bytes;
 use md5::Md5;
 use sha2::{Digest as _, Sha256};
-use zstd::{bulk::Compressor, stream::write::Encoder};
+use zstd::stream::write::Encoder;
 
-use super::{Checker, Sha256Sum, StateError, StateFacts};
-
-/// The level of compression: OpenTofu's states shrink to a fifth or less with it, at a disk's speed.
-const LEVEL: i32 = 3;
-/// Bodies up to this size are compressed in one go, with tables that fit them.
-pub(super) const SMALL: usize = 64 * 1024;
+use super::{
+    Checker, Sha256Sum, StateError, StateFacts,
+    compression::{LEVEL, SMALL, compress},
+};
 
 /// A body on its way in.
 pub(super) struct Intake {
@@ -43,11 +41,6 @@ pub(super) struct Taken {
     pub(super) md5: String,
     /// Compressed bytes that were not taken before.
     pub(super) rest: Vec<u8>,
-}
-
-thread_local! {
-    // A context costs more to set up than a small state to compress.
-    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
 }
 
 impl Intake {
@@ -114,7 +107,7 @@ impl Intake {
     pub(super) fn finish(self) -> Result<Taken, StateError> {
         let facts = self.checker.finish()?;
         let rest = match self.out {
-            Out::Small(body) => compress(&body).map_err(compressing)?,
+            Out::Small(body) => compress(&[], &body).map_err(compressing)?,
             Out::Stream(encoder) => encoder.finish().map_err(compressing)?,
             Out::Nothing => Vec::new(),
         };
@@ -132,16 +125,6 @@ impl Intake {
 pub(super) fn split(bytes: &mut Vec<u8>, size: usize) -> Bytes {
     let rest = bytes.split_off(size.min(bytes.len()));
     std::mem::replace(bytes, rest).into()
-}
-
-fn compress(body: &[u8]) -> std::io::Result<Vec<u8>> {
-    COMPRESSOR.with_borrow_mut(|slot| {
-        let compressor = match slot {
-            Some(compressor) => compressor,
-            None => slot.insert(Compressor::new(LEVEL)?),
-        };
-        compressor.compress(body)
-    })
 }
 
 fn compressing(error: std::io::Error) -> StateError {

@@ -10,7 +10,7 @@ use super::{
     Budget, Head, Sha256Sum, State, StateError,
     change::Base,
     engine::Inner,
-    head::{Body, ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version, object_name_ok},
+    head::{ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version, object_name_ok},
     keys, mutant, object_name,
 };
 
@@ -46,7 +46,7 @@ impl State {
         }
         let older = head.to_move_out(inner.shared.options.inline, false);
         if !older.is_empty() {
-            self.move_out(&older, budget).await?;
+            self.move_out(&head, &older, budget).await?;
         }
         let keep = inner.settings.load().retention.clone();
         // Mostly a write has seen to it already: then nothing has to be read again.
@@ -58,9 +58,9 @@ impl State {
         self.empty_trash(&head).await
     }
 
-    async fn move_out(&self, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
+    async fn move_out(&self, head: &Head, older: &[Arc<Version>], budget: &mut Budget) -> Result<(), StateError> {
         let began = self.inner.shared.clock.boot();
-        let moved = self.inner.put_versions(older, budget).await?;
+        let moved = self.inner.put_versions(head, older, budget).await?;
         let mut sent = false;
         let named = self.inner.change("moving older versions out", budget, |head, _, _| {
             // As with uploads: on a machine that was suspended meanwhile, the sweep of another may have been here and
@@ -198,13 +198,14 @@ impl Inner {
     /// Copies inline versions into objects of their own.
     async fn put_versions(
         &self,
+        head: &Head,
         versions: &[Arc<Version>],
         budget: &mut Budget,
     ) -> Result<Vec<(u64, Sha256Sum, ObjectRef)>, StateError> {
         let mut moved = Vec::new();
         for some in versions.chunks(AT_A_TIME) {
             let each = budget.clone();
-            let puts = join_all(some.iter().map(|version| self.put_version(version, each.clone())));
+            let puts = join_all(some.iter().map(|version| self.put_version(head, version, each.clone())));
             for put in budget.spend(puts).await {
                 moved.extend(put?);
             }
@@ -215,12 +216,12 @@ impl Inner {
     /// `None` where its bytes cannot be read.
     async fn put_version(
         &self,
+        head: &Head,
         version: &Version,
         mut budget: Budget,
     ) -> Result<Option<(u64, Sha256Sum, ObjectRef)>, StateError> {
-        let Body::Inline(inline) = &version.body else { return Ok(None) };
-        let Some(bytes) = inline.bytes() else {
-            warn!(path = %self.path, version = version.number, "its inline bytes are no base64: it stays as it is");
+        let Some(bytes) = head.alone(version.number).and_then(|inline| inline.bytes()) else {
+            warn!(path = %self.path, version = version.number, "its inline bytes are damaged: it stays as it is");
             return Ok(None);
         };
         let name = object_name(version.number);
@@ -234,7 +235,7 @@ impl Inner {
     pub(super) async fn make_room(&self, base: &Base, budget: &mut Budget) -> Result<bool, StateError> {
         let began = self.shared.clock.boot();
         let older = base.head.to_move_out(self.shared.options.inline, true);
-        let moved = self.put_versions(&older, budget).await?;
+        let moved = self.put_versions(&base.head, &older, budget).await?;
         loop {
             // Not the base: it may be too old by now to build on.
             let base = self.load(budget).await?;

@@ -8,6 +8,7 @@ mod change;
 mod check;
 mod clock;
 mod closed;
+mod compression;
 mod embedded;
 mod engine;
 mod error;

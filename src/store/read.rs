@@ -8,8 +8,8 @@ use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation as _, OutBuffer
 
 use super::{
     Budget, Sha256Sum, State, StateError,
+    compression::SMALL,
     head::{Body, ObjectRef, Version},
-    intake::SMALL,
     parts::PartError,
     shares::Place,
 };
@@ -79,6 +79,12 @@ impl State {
             let (input, rest) = match &version.body {
                 Body::Inline(inline) => {
                     let bytes = inline.bytes().ok_or_else(|| damaged(&version, "its inline bytes are no base64"))?;
+                    (Bytes::from(bytes), None)
+                }
+                Body::Delta(_) => {
+                    let alone = base.head.alone(version.number).and_then(|inline| inline.bytes());
+                    let bytes =
+                        alone.ok_or_else(|| damaged(&version, "its bytes, or those of a later one, are damaged"))?;
                     (Bytes::from(bytes), None)
                 }
                 Body::Object(object) => match self.inner.get_part(object, 0, budget).await {

@@ -82,9 +82,10 @@ impl Head {
             (self.current.is_none() || self.current().is_some(), "its current version is not among its versions"),
             (counters && self.revision > 0 && self.next > 0, "a counter is out of its range"),
             (!self.names_trash(), "it names an object that it threw away"),
+            (self.deltas_have_a_base(), "the base of a delta is not in the head"),
             (
                 self.versions.iter().all(|version| match &version.body {
-                    Body::Inline(_) => true,
+                    Body::Inline(_) | Body::Delta(_) => true,
                     Body::Object(object) => object.parts > 0 && object_name_ok(&object.name),
                 }) && self.trash.iter().all(|trash| object_name_ok(&trash.object.name)),
                 "an object's name or number of parts is wrong",

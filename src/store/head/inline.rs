@@ -31,6 +31,14 @@ impl Inline {
         BASE64.decode(self.text()?).ok()
     }
 
+    /// How many they are.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let text = self.text().unwrap_or_default();
+        let padding = text.len() - text.trim_end_matches('=').len();
+        (text.len() / 4 * 3).saturating_sub(padding) as u64
+    }
+
     /// What stands between the quotes.
     fn text(&self) -> Option<&str> {
         self.0.get().strip_prefix('"')?.strip_suffix('"')
@@ -71,6 +79,7 @@ mod tests {
             assert_eq!(text, format!("\"{}\"", BASE64.encode(bytes)));
             let read: Inline = serde_json::from_str(&text).unwrap();
             assert_eq!((read.bytes().as_deref(), &read), (Some(bytes), &inline));
+            assert_eq!(read.size(), bytes.len() as u64);
         }
     }
 

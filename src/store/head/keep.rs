@@ -129,8 +129,14 @@ impl Head {
 
     /// Drops a version: its write is remembered where a repeat may still come, its object goes to the trash.
     fn drop_version(&mut self, number: u64, now: Timestamp) {
-        let Ok(at) = self.versions.binary_search_by_key(&number, |version| version.number) else { return };
+        let Some(at) = self.place(number) else { return };
+        let before = at.checked_sub(1).and_then(|before| self.versions.get(before));
+        let delta = before.filter(|version| version.body.is_delta()).map(|version| version.number);
+        let whole = delta.map(|delta| self.whole(delta));
         let version = self.versions.remove(at);
+        if let Some(whole) = whole {
+            self.fold(at - 1, whole);
+        }
         self.remember(&version);
         if let Body::Object(object) = &version.body
             && !self.names(&object.name)
@@ -167,8 +173,8 @@ impl Head {
         let mut room = if hard { 0 } else { limits.kept };
         let older = self.versions.iter().rev().filter(|version| Some(version.number) != self.current);
         let mut moved: Vec<_> = older
-            .filter(|version| matches!(version.body, Body::Inline(_)))
-            .filter(|version| match room.checked_sub(version.stored) {
+            .filter_map(|version| Some((version, version.body.inline()?.size())))
+            .filter(|(_, bytes)| match room.checked_sub(*bytes) {
                 Some(rest) => {
                     room = rest;
                     false
@@ -178,20 +184,23 @@ impl Head {
                     true
                 }
             })
-            .cloned()
+            .map(|(version, _)| version.clone())
             .collect();
         moved.reverse();
         moved
     }
 
-    /// Versions whose bytes now stand in objects of their own. Ones that went in the meantime are passed over, and
-    /// their objects are not named.
+    /// Versions whose bytes now stand in objects of their own, the oldest first. Ones that went in the meantime are
+    /// passed over, as is one that is the base of another still, and their objects are not named.
     pub(in crate::store) fn moved_out(&self, moved: &[(u64, Sha256Sum, ObjectRef)]) -> Step<Vec<ObjectRef>> {
         let mut head = self.next_revision();
         let mut named = Vec::new();
         for (number, sha256, object) in moved {
-            let still = self.version(*number).is_some_and(|v| v.sha256 == *sha256 && matches!(v.body, Body::Inline(_)));
-            if still && !self.trashed(&object.name) {
+            let Some(at) = head.place(*number) else { continue };
+            let same = head.versions.get(at).is_some_and(|v| v.sha256 == *sha256 && v.body.inline().is_some());
+            let before = at.checked_sub(1).and_then(|before| head.versions.get(before));
+            let base = before.is_some_and(|before| before.body.is_delta());
+            if same && !base && !self.trashed(&object.name) {
                 head.edit(*number, |version| version.body = Body::Object(object.clone()));
                 named.push(object.clone());
             }

@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use super::{Body, Head, Owner, Refusal, Step, Trash};
+use super::{Head, Owner, Refusal, Step, Trash};
 use crate::store::Epoch;
 
 /// How many replaced epochs a head names.
@@ -46,11 +46,8 @@ impl Head {
         head.owner = gone;
         if delete {
             head.current = None;
-            let objects = std::mem::take(&mut head.versions).into_iter().filter_map(|version| match &version.body {
-                Body::Inline(_) => None,
-                Body::Object(object) => Some(object.clone()),
-            });
-            for object in objects {
+            let versions = std::mem::take(&mut head.versions);
+            for object in versions.iter().filter_map(|version| version.body.object().cloned()) {
                 if !head.trashed(&object.name) {
                     head.trash.push(Trash { object, since: now, swept: false });
                 }

@@ -2,10 +2,12 @@
 //! and writes is in `codec`, how it may change in `lock`, `write`, `keep` and `life`: pure functions, no store, no clock.
 
 mod codec;
+mod delta;
 mod inline;
 mod keep;
 mod life;
 mod lock;
+mod packed;
 mod step;
 mod write;
 
@@ -60,7 +62,7 @@ pub struct Head {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<u64>,
     /// The versions that are kept, by number.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "packed")]
     pub versions: Vec<Arc<Version>>,
     /// Objects that the head no longer names and that are deleted later. Nothing may name one of them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -171,7 +173,7 @@ pub struct Version {
     pub encrypted: bool,
     /// Size of the state, in bytes.
     pub size: u64,
-    /// Size as stored, in bytes.
+    /// Size as stored, in bytes; of a [`Body::Delta`], what it was before.
     pub stored: u64,
     /// SHA-256 of the state.
     pub sha256: Sha256Sum,
@@ -206,6 +208,8 @@ pub enum Encoding {
 pub enum Body {
     /// In the head.
     Inline(Inline),
+    /// In the head, as what differs from its base: the version after it, which stands there too.
+    Delta(Inline),
     /// In an object of its own.
     Object(ObjectRef),
 }
@@ -268,7 +272,12 @@ impl Head {
     /// The version of that number, if it is kept.
     #[must_use]
     pub fn version(&self, number: u64) -> Option<&Arc<Version>> {
-        self.versions.binary_search_by_key(&number, |version| version.number).ok().and_then(|at| self.versions.get(at))
+        self.place(number).and_then(|at| self.versions.get(at))
+    }
+
+    /// Where among the versions that one stands.
+    fn place(&self, number: u64) -> Option<usize> {
+        self.versions.binary_search_by_key(&number, |version| version.number).ok()
     }
 
     /// The current version, if there is a state.
@@ -298,8 +307,7 @@ impl Head {
     /// Stored bytes that stand in the head itself.
     #[must_use]
     pub fn inline_bytes(&self) -> u64 {
-        let inline = self.versions.iter().filter(|version| matches!(version.body, Body::Inline(_)));
-        inline.fold(0, |sum, version| sum.saturating_add(version.stored))
+        self.versions.iter().filter_map(|version| version.body.inline()).map(Inline::size).sum()
     }
 
     /// This head changed: one revision on.
@@ -315,8 +323,23 @@ impl Body {
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRef> {
         match self {
-            Self::Inline(_) => None,
+            Self::Inline(_) | Self::Delta(_) => None,
             Self::Object(object) => Some(object),
+        }
+    }
+
+    /// Whether the bytes are told by those of the version after it.
+    #[must_use]
+    pub fn is_delta(&self) -> bool {
+        matches!(self, Self::Delta(_))
+    }
+
+    /// What stands in the head, if the bytes do.
+    #[must_use]
+    pub fn inline(&self) -> Option<&Inline> {
+        match self {
+            Self::Inline(inline) | Self::Delta(inline) => Some(inline),
+            Self::Object(_) => None,
         }
     }
 }

@@ -51,6 +51,12 @@ pub enum Refusal {
         /// The version.
         version: u64,
     },
+    /// A rollback names a version whose bytes are damaged.
+    #[error("version {version} cannot be read: its bytes in the head, or those of a later version, are damaged")]
+    Unreadable {
+        /// The version.
+        version: u64,
+    },
     /// The body was only hashed, since it could only be a repeat when it came; by now it could be a write.
     #[error("the lock changed while the state was being sent; send it again")]
     NotKept,

@@ -180,6 +180,9 @@ impl Head {
         self.current = Some(version.number);
         self.next = version.number + 1;
         self.versions.push(Arc::new(version));
+        if let Some(before) = self.versions.len().checked_sub(2) {
+            self.fold(before, None);
+        }
     }
 
     /// Clears the current version; everything else stays. Answers the version that was cleared.
@@ -226,6 +229,10 @@ impl Head {
             return Err(Refusal::StaleCurrent { current: self.current });
         }
         let source = self.version(target).ok_or(Refusal::NoSuchVersion { version: target })?;
+        let body = match &source.body {
+            Body::Delta(_) => self.alone(target).map(Body::Inline).ok_or(Refusal::Unreadable { version: target })?,
+            body => body.clone(),
+        };
         let number = self.next;
         let copy = Version {
             number,
@@ -236,6 +243,7 @@ impl Head {
             anomalies: Vec::new(),
             copy_of: Some(target),
             deleted: None,
+            body,
             ..Version::clone(source)
         };
         let mut head = self.next_revision();

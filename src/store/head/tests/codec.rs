@@ -25,11 +25,32 @@ fn rich() -> Head {
     head
 }
 
+/// The JSON of a head in which no version is packed.
+fn plain(head: &Head) -> Value {
+    let mut json: Value = serde_json::from_str(&head.encode()).unwrap();
+    json["versions"] = serde_json::to_value(&head.versions).unwrap();
+    json
+}
+
+/// The same with all but the newest version packed, whatever they are.
+fn packed(mut json: Value) -> Value {
+    if let Some(versions) = json["versions"].as_array_mut()
+        && let Some(newest) = versions.pop()
+    {
+        let older = zstd::bulk::compress(&serde_json::to_vec(versions).unwrap(), 3).unwrap();
+        *versions = vec![json!(BASE64.encode(older)), newest];
+    }
+    json
+}
+
 fn altered(alter: impl FnOnce(&mut Value)) -> HeadError {
-    let mut json: Value = serde_json::from_str(&rich().encode()).unwrap();
+    let mut json = plain(&rich());
     alter(&mut json);
     let error = Head::parse(&json.to_string()).expect_err(&format!("it was taken for a head: {json}"));
-    let said = format!("{error} {error:?}");
+    let json = packed(json);
+    let hidden = Head::parse(&json.to_string()).expect_err(&format!("it was taken for a head: {json}"));
+    assert_eq!(std::mem::discriminant(&hidden), std::mem::discriminant(&error));
+    let said = format!("{error} {error:?} {hidden} {hidden:?}");
     assert!(!said.contains(MARKER) && !said.contains(&BASE64.encode(MARKER)), "{said}");
     error
 }
@@ -45,18 +66,30 @@ fn damaged(alter: impl FnOnce(&mut Value)) -> String {
 fn a_head_reads_as_it_was_written() {
     let head = rich();
     assert_eq!(Head::parse(&head.encode()), Ok(head.clone()));
+    assert_eq!(Head::parse(&plain(&head).to_string()), Ok(head.clone()), "also where nothing is packed");
     let indented = serde_json::to_string_pretty(&serde_json::from_str::<Value>(&head.encode()).unwrap()).unwrap();
     assert_eq!(Head::parse(&format!(" {indented}\n")), Ok(head));
 }
 
 #[test]
-fn the_fuzzers_seeds_are_heads() {
-    let seeds =
-        [include_str!("../../../../fuzz/seeds/head/new.json"), include_str!("../../../../fuzz/seeds/head/full.json")];
-    for seed in seeds {
-        let head = Head::parse(seed).unwrap();
-        assert_eq!(head.encode(), seed);
+fn older_versions_that_cannot_be_unpacked_are_damage() {
+    let bomb = zstd::bulk::compress(&vec![b' '; 64 << 20], 3).unwrap();
+    let texts = ["", MARKER, "AAAA", &BASE64.encode(bomb), &BASE64.encode(zstd::bulk::compress(b"{}", 3).unwrap())];
+    for text in texts {
+        for at in 0..3 {
+            let fault = damaged(|head| head["versions"][at] = json!(text));
+            assert!(fault.contains("does not read as format 1"), "{fault}");
+        }
     }
+}
+
+#[test]
+fn the_fuzzers_seeds_are_heads() {
+    let new = include_str!("../../../../fuzz/seeds/head/new.json");
+    assert_eq!(Head::parse(new).unwrap().encode(), new);
+    let full = Head::parse(include_str!("../../../../fuzz/seeds/head/full.json")).unwrap();
+    let packed = include_str!("../../../../fuzz/seeds/head/packed.json");
+    assert_eq!(Head::parse(packed), Ok(full));
 }
 
 #[test]
@@ -167,23 +200,22 @@ fn what_contradicts_itself_is_damage() {
 
 #[test]
 fn sizes_that_nothing_has_are_added_up_all_the_same() {
-    let mut json: Value = serde_json::from_str(&rich().encode()).unwrap();
+    let mut json = plain(&rich());
     for version in json["versions"].as_array_mut().unwrap() {
         version["stored"] = json!(u64::MAX);
     }
     let head = Head::parse(&json.to_string()).unwrap();
-    assert_eq!(head.inline_bytes(), u64::MAX);
     let keep = Retention { max_bytes: Some(1), ..all() };
     assert!(matches!(head.retained(&keep, at(0)), Step::Change(..)));
 }
 
 /// A head as full as it gets: versions that say `text` of themselves, the largest LockInfo, all the sums.
-fn full(text: &str) -> Head {
+fn full(text: impl Fn(u64) -> String) -> Head {
     let mut head = Head::new(owner(1));
     let ask = |serial: u64| {
         let mut ask = write_request(None, serial, "x");
-        ask.facts.lineage = Some(text.to_owned());
-        ask.facts.tool_version = Some(text.to_owned());
+        ask.facts.lineage = Some(text(serial));
+        ask.facts.tool_version = Some(text(serial + 1_000));
         in_object(ask, &crate::store::object_name(serial), 400, 1 << 28)
     };
     for serial in 0..200 {
@@ -205,7 +237,7 @@ fn full(text: &str) -> Head {
 #[test]
 fn two_hundred_versions_of_a_usual_kind_fit() {
     let uuid = "9f1f2d0c-5b4e-8c3a-6c1e-0a2b4c6d8e0f";
-    let head = full(uuid);
+    let head = full(|_| uuid.to_owned());
     assert_eq!(head.versions.len(), 200);
     let size = head.encode().len();
     assert!(size < MAX_HEAD - 22 * 1024, "{size}: the current version of 16 KiB has no room");
@@ -214,7 +246,16 @@ fn two_hundred_versions_of_a_usual_kind_fit() {
 
 #[test]
 fn what_does_not_fit_shrinks_and_keeps_what_matters() {
-    let mut head = full(&"\u{1}".repeat(256));
+    // Of the longest kind, and with nothing in common that packing could save.
+    let text = |seed: u64| {
+        let sums = (0..8).map(|n| Sha256Sum::of(format!("{seed} {n}").as_bytes()).to_string()).collect::<String>();
+        let characters = sums.as_bytes().as_chunks::<2>().0.iter().enumerate();
+        let code = |(at, pair): (usize, &[u8; 2])| {
+            0x4e00 + (at as u32 * 31 + u32::from(pair[0]) * 128 + u32::from(pair[1])) % 0x5000
+        };
+        characters.map(|one| char::from_u32(code(one)).unwrap()).collect::<String>()
+    };
+    let mut head = full(text);
     head.trash = (0..TRASH_MOST)
         .map(|n| Trash { object: object(&format!("{n}-{}", "0".repeat(24)), 400), since: at(0), swept: false })
         .collect();
@@ -231,7 +272,7 @@ fn what_does_not_fit_shrinks_and_keeps_what_matters() {
 #[test]
 fn what_cannot_shrink_says_so() {
     let mut head = Head::new(owner(1));
-    head.lock = Some(full("x").lock.unwrap());
+    head.lock = Some(full(|_| "x".to_owned()).lock.unwrap());
     head.lock.as_mut().unwrap().traceparent = Some("\"".repeat(MAX_HEAD));
     assert!(!head.shrink(at(0)));
 }

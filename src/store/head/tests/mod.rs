@@ -2,6 +2,7 @@
 //! in names and comments are those of the protocol's conformance list.
 
 mod codec;
+mod delta;
 mod keep;
 mod life;
 mod lock;
