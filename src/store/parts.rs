@@ -53,14 +53,13 @@ impl Inner {
             let size = self.part_size().min(bytes.len());
             let index = *parts;
             *parts += 1;
-            // What got through costs nothing: a large state may take longer than a store that is away is waited for.
-            let mut each = budget.clone();
-            let put = self.put_part(object, index, bytes.slice(..size), &mut each).await;
-            if put.is_err() {
-                *budget = each;
-            }
-            match put {
-                Ok(()) => bytes.advance(size),
+            let before = budget.clone();
+            match self.put_part(object, index, bytes.slice(..size), budget).await {
+                Ok(()) => {
+                    // What got through costs nothing: a large state may take longer than a store that is away is waited for.
+                    *budget = before;
+                    bytes.advance(size);
+                }
                 // Nothing was written, and the store knows better by now what it takes.
                 Err(StateError::Store { error: KvError::TooLarge(_), .. }) if self.part_size() < size => *parts = index,
                 Err(error) => return Err(error),
