@@ -22,6 +22,7 @@ pub use inline::Inline;
 pub(in crate::store) use keep::SWEEP_AGE;
 pub use keep::{InlineLimits, Retention, TRASH_MOST};
 pub use lock::{LockRequest, Unlock};
+pub use packed::Versions;
 pub use step::{Refusal, Step};
 pub use write::{Anomaly, NewBody, WriteDone, WriteRequest};
 
@@ -62,8 +63,8 @@ pub struct Head {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub current: Option<u64>,
     /// The versions that are kept, by number.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "packed")]
-    pub versions: Vec<Arc<Version>>,
+    #[serde(default, skip_serializing_if = "no_versions")]
+    pub versions: Versions,
     /// Objects that the head no longer names and that are deleted later. Nothing may name one of them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub trash: Vec<Trash>,
@@ -249,6 +250,10 @@ pub struct Trash {
     pub swept: bool,
 }
 
+fn no_versions(versions: &Versions) -> bool {
+    versions.is_empty()
+}
+
 impl Head {
     /// The head of a path that never had one.
     #[must_use]
@@ -264,7 +269,7 @@ impl Head {
             thinned: Vec::new(),
             next: 1,
             current: None,
-            versions: Vec::new(),
+            versions: Versions::default(),
             trash: Vec::new(),
         }
     }

@@ -1,11 +1,15 @@
 //! How versions stand in a head's JSON: the newest as it is, for whoever looks into the store, and before it all older
 //! ones as one text. What they say of themselves is much the same: packed, it takes a quarter.
 
-use std::{fmt, io, sync::Arc};
+use std::{
+    fmt, io,
+    ops::{Deref, DerefMut},
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{
-    Deserialize, Deserializer, Serializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
     ser::{Error as _, SerializeSeq as _},
 };
@@ -16,39 +20,108 @@ use crate::store::compression::{compress, decompress};
 /// How large the older versions may be unpacked, in bytes: sixteen times the largest head.
 const MOST: usize = 4 << 20;
 
-type Versions = Vec<Arc<Version>>;
-
-pub(super) fn serialize<S: Serializer>(versions: &Versions, serializer: S) -> Result<S::Ok, S::Error> {
-    let (older, newest) = versions.split_at(versions.len().saturating_sub(1));
-    let packed = pack(older).map_err(S::Error::custom)?;
-    let plain = if packed.is_some() { newest } else { versions };
-    let mut seq = serializer.serialize_seq(Some(plain.len() + usize::from(packed.is_some())))?;
-    if let Some(packed) = packed {
-        seq.serialize_element(&packed)?;
-    }
-    for version in plain {
-        seq.serialize_element(version)?;
-    }
-    seq.end()
+/// Versions, by number.
+#[derive(Default)]
+pub struct Versions {
+    all: Vec<Arc<Version>>,
+    /// The older ones as they were packed last: a lock changes none of them.
+    packed: Mutex<Option<Arc<Packed>>>,
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Versions, D::Error> {
-    deserializer.deserialize_seq(All)
+struct Packed {
+    older: Vec<Arc<Version>>,
+    /// `None` where they are too many to be unpacked again.
+    text: Option<String>,
 }
 
-/// `None` where there are none, or too many to be unpacked again.
-fn pack(older: &[Arc<Version>]) -> io::Result<Option<String>> {
-    if older.is_empty() {
-        return Ok(None);
+impl Deref for Versions {
+    type Target = Vec<Arc<Version>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.all
     }
-    let json = serde_json::to_vec(older)?;
-    if json.len() > MOST {
-        return Ok(None);
-    }
-    Ok(Some(BASE64.encode(compress(&[], &json)?)))
 }
 
-fn unpack(packed: &str) -> Result<Versions, &'static str> {
+impl DerefMut for Versions {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.all
+    }
+}
+
+impl Clone for Versions {
+    fn clone(&self) -> Self {
+        let packed = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+        Self { all: self.all.clone(), packed: Mutex::new(packed.clone()) }
+    }
+}
+
+impl fmt::Debug for Versions {
+    /// Without what is packed, which has states in it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.all.fmt(f)
+    }
+}
+
+impl PartialEq for Versions {
+    fn eq(&self, other: &Self) -> bool {
+        self.all == other.all
+    }
+}
+
+impl Eq for Versions {}
+
+impl<'a> IntoIterator for &'a Versions {
+    type Item = &'a Arc<Version>;
+    type IntoIter = std::slice::Iter<'a, Arc<Version>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.all.iter()
+    }
+}
+
+impl Serialize for Versions {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let older = self.all.split_last().map_or(&[][..], |(_, older)| older);
+        let packed = {
+            let mut last = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
+            match last.as_ref().filter(|packed| packed.is_of(older)) {
+                Some(packed) => packed.clone(),
+                None => last.insert(Arc::new(Packed::new(older).map_err(S::Error::custom)?)).clone(),
+            }
+        };
+        let plain = self.all.get(if packed.text.is_some() { older.len().. } else { 0.. }).unwrap_or_default();
+        let mut seq = serializer.serialize_seq(Some(plain.len() + usize::from(packed.text.is_some())))?;
+        if let Some(text) = &packed.text {
+            seq.serialize_element(text)?;
+        }
+        for version in plain {
+            seq.serialize_element(version)?;
+        }
+        seq.end()
+    }
+}
+
+impl<'de> Deserialize<'de> for Versions {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self { all: deserializer.deserialize_seq(All)?, packed: Mutex::default() })
+    }
+}
+
+impl Packed {
+    fn new(older: &[Arc<Version>]) -> io::Result<Self> {
+        let json = serde_json::to_vec(older)?;
+        let fits = !older.is_empty() && json.len() <= MOST;
+        let text = if fits { Some(BASE64.encode(compress(&[], &json)?)) } else { None };
+        Ok(Self { older: older.to_vec(), text })
+    }
+
+    /// Whether it is of these. None of its own can be changed in place: it shares them.
+    fn is_of(&self, older: &[Arc<Version>]) -> bool {
+        self.older.len() == older.len() && self.older.iter().zip(older).all(|(a, b)| Arc::ptr_eq(a, b))
+    }
+}
+
+fn unpack(packed: &str) -> Result<Vec<Arc<Version>>, &'static str> {
     let bytes = BASE64.decode(packed).map_err(|_| "the older versions are no base64")?;
     let json = decompress(&[], &bytes, MOST).map_err(|_| "the older versions cannot be unpacked")?;
     serde_json::from_slice(&json).map_err(|_| "the older versions do not read as such")
@@ -57,13 +130,13 @@ fn unpack(packed: &str) -> Result<Versions, &'static str> {
 struct All;
 
 impl<'de> Visitor<'de> for All {
-    type Value = Versions;
+    type Value = Vec<Arc<Version>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("versions")
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Versions, A::Error> {
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         let mut all = Vec::new();
         while let Some(item) = seq.next_element()? {
             match item {
