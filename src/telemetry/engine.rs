@@ -4,20 +4,11 @@ use std::time::Duration;
 
 use prometheus_client::{
     encoding::EncodeLabelSet,
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Done {
-    operation: &'static str,
-    outcome: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Named {
-    operation: &'static str,
-}
+use super::calls::Calls;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Kind {
@@ -25,42 +16,26 @@ struct Kind {
 }
 
 /// What the engine counts. Cloning shares the counters.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct EngineMetrics {
-    operations: Family<Done, Counter>,
-    operation_seconds: Family<Named, Histogram>,
-    store_calls: Family<Done, Counter>,
-    store_call_seconds: Family<Named, Histogram>,
+    operations: Calls,
+    store_calls: Calls,
     anomalies: Family<Kind, Counter>,
     bytes: Family<Kind, Counter>,
     removed: Family<Kind, Counter>,
     uploads: Gauge,
 }
 
-impl Default for EngineMetrics {
-    fn default() -> Self {
-        Self {
-            operations: Family::default(),
-            operation_seconds: Family::new_with_constructor(super::seconds),
-            store_calls: Family::default(),
-            store_call_seconds: Family::new_with_constructor(super::seconds),
-            anomalies: Family::default(),
-            bytes: Family::default(),
-            removed: Family::default(),
-            uploads: Gauge::default(),
-        }
-    }
-}
-
 impl EngineMetrics {
     /// Adds the metrics to a registry, with names that begin with the registry's prefix.
     pub fn register(&self, registry: &mut Registry) {
-        registry.register("state_operations", "Operations on states, by what they came to", self.operations.clone());
+        let help = "Operations on states, by what they came to";
+        registry.register("state_operations", help, self.operations.counter());
         let help = "Time an operation took, waiting for the store included";
-        registry.register_with_unit("state_operation", help, Unit::Seconds, self.operation_seconds.clone());
-        registry.register("store_calls", "Calls of the store, by what they came to", self.store_calls.clone());
+        registry.register_with_unit("state_operation", help, Unit::Seconds, self.operations.seconds());
+        registry.register("store_calls", "Calls of the store, by what they came to", self.store_calls.counter());
         let help = "Time a call of the store took";
-        registry.register_with_unit("store_call", help, Unit::Seconds, self.store_call_seconds.clone());
+        registry.register_with_unit("store_call", help, Unit::Seconds, self.store_calls.seconds());
         registry.register("state_anomalies", "Writes that were accepted and are strange", self.anomalies.clone());
         let help = "Bytes of states, as clients read and write them";
         registry.register_with_unit("state", help, Unit::Bytes, self.bytes.clone());
@@ -71,14 +46,12 @@ impl EngineMetrics {
 
     /// An operation ended.
     pub fn operation(&self, operation: &'static str, outcome: &'static str, took: Duration) {
-        self.operations.get_or_create(&Done { operation, outcome }).inc();
-        self.operation_seconds.get_or_create(&Named { operation }).observe(took.as_secs_f64());
+        self.operations.ended(operation, outcome, took);
     }
 
     /// A call of the store ended.
     pub fn store_call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
-        self.store_calls.get_or_create(&Done { operation, outcome }).inc();
-        self.store_call_seconds.get_or_create(&Named { operation }).observe(took.as_secs_f64());
+        self.store_calls.ended(operation, outcome, took);
     }
 
     /// A strange write was accepted.

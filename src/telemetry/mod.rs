@@ -1,5 +1,6 @@
 //! Logs, metrics and traces. Labels are kinds and reasons, never a path, a token or an error's text.
 
+mod calls;
 mod delivery;
 mod engine;
 mod http;
