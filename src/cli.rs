@@ -2,6 +2,7 @@
 
 mod adopt;
 mod bootstrap;
+mod connection;
 mod files;
 mod listen;
 mod prompt;

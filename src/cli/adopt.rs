@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf};
 use clap::Args;
 
 use super::{
+    connection::Connection,
     prompt::{AdminTokenError, admin_token},
     standalone::TenancyArg,
 };
@@ -105,15 +106,11 @@ pub(super) async fn run(args: AdoptArgs, out: &mut impl Write) -> Result<(), Ado
     Ok(writeln!(out, "{}: {done}", what.path)?)
 }
 
-/// The environment's, with the options in place of some.
 fn settings(args: &AdoptArgs) -> Result<Settings, SettingsError> {
-    Settings::read(|name| {
-        let option = match name {
-            "BAO_ADDR" => args.openbao_addr.clone(),
-            "BAO_NAMESPACE" => args.openbao_namespace.clone(),
-            "TOFUSTATE_OPENBAO_MOUNT" => args.mount.clone(),
-            _ => None,
-        };
-        option.or_else(|| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
-    })
+    let connection = Connection {
+        address: args.openbao_addr.as_deref(),
+        namespace: args.openbao_namespace.as_deref(),
+        mount: args.mount.as_deref(),
+    };
+    connection.settings(|_| None)
 }

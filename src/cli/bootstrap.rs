@@ -7,7 +7,10 @@ use std::{
 
 use clap::Args;
 
-use super::prompt::{AdminTokenError, admin_token};
+use super::{
+    connection::Connection,
+    prompt::{AdminTokenError, admin_token},
+};
 use crate::openbao::{
     BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, Token, is_resource,
     setup::{
@@ -207,20 +210,14 @@ fn left_behind(args: &BootstrapArgs, ended: bool, out: &mut impl Write) -> Resul
     Ok(())
 }
 
-/// The environment's, with the options in place of some.
 fn settings(args: &BootstrapArgs) -> Result<Settings, SettingsError> {
-    Settings::read(|name| {
-        let option = match name {
-            "BAO_ADDR" => args.openbao_addr.clone(),
-            "BAO_NAMESPACE" => args.namespace.clone(),
-            "TOFUSTATE_OPENBAO_MOUNT" => args.mount.clone(),
-            _ => None,
-        };
-        let environment = || std::env::var_os(name).map(|value| value.to_string_lossy().into_owned());
-        // Nothing is asked of it.
-        let none = || (args.print && name == "BAO_ADDR").then(|| "https://localhost:8200".to_owned());
-        option.or_else(environment).or_else(none)
-    })
+    let connection = Connection {
+        address: args.openbao_addr.as_deref(),
+        namespace: args.namespace.as_deref(),
+        mount: args.mount.as_deref(),
+    };
+    // Nothing is asked of it where all is printed only.
+    connection.settings(|name| (args.print && name == "BAO_ADDR").then(|| "https://localhost:8200".to_owned()))
 }
 
 fn kubernetes(args: &KubernetesArgs) -> Result<Option<KubernetesAuth>, BootstrapError> {

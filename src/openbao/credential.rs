@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use super::{BadToken, Instance, Mount, Token};
+use super::{BadToken, Instance, Mount, Token, settings::env};
 use crate::private::{self, NotPrivate};
 
 /// Where a Pod's ServiceAccount token stands, if nothing else is said.
@@ -72,7 +72,7 @@ impl Credential {
     /// # Errors
     /// Nothing is set, too much, or something wrong.
     pub fn from_env(instance: &Instance) -> Result<Self, CredentialError> {
-        Self::read(instance, |name| std::env::var_os(name).map(|value| value.to_string_lossy().into_owned()))
+        Self::read(instance, env)
     }
 
     fn read(instance: &Instance, get: impl Fn(&str) -> Option<String>) -> Result<Self, CredentialError> {

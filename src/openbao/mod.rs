@@ -40,6 +40,7 @@ pub use login::Login;
 pub use names::{BadName, Instance, Mount, PolicyName, is_resource};
 pub use policy::{Policy, Rule};
 pub use scoped::{Replica, ScopedToken};
+pub(crate) use settings::env;
 pub use settings::{Settings, SettingsError};
 pub use stores::OpenBaoStores;
 pub use token::{BadToken, Token, TokenSource};

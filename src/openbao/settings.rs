@@ -187,7 +187,7 @@ impl Settings {
 }
 
 /// A variable of the environment.
-pub(super) fn env(name: &str) -> Option<String> {
+pub(crate) fn env(name: &str) -> Option<String> {
     std::env::var_os(name).map(|value| value.to_string_lossy().into_owned())
 }
 
