@@ -8,7 +8,7 @@ use rustify::{
     errors::ClientError as RestError,
 };
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use vaultrs::{api::AuthInfo, client::Client as _};
 
 use super::{Bao, Control, Fault, Token};
@@ -44,6 +44,16 @@ impl Request {
 
     pub(super) fn delete(path: impl Into<String>) -> Self {
         Self { method: RequestMethod::DELETE, path: path.into(), body: None }
+    }
+
+    /// Ends the token of an accessor.
+    pub(super) fn revoke(accessor: &str) -> Self {
+        Self::post("auth/token/revoke-accessor", json!({ "accessor": accessor }))
+    }
+
+    /// Looks at the token that asks.
+    pub(super) fn lookup_self() -> Self {
+        Self::get("auth/token/lookup-self")
     }
 
     /// As metrics have it.

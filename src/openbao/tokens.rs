@@ -149,8 +149,7 @@ impl Tokens {
     /// # Errors
     /// It cannot be asked now.
     pub async fn revoke(&self, accessor: &str) -> Result<(), Fault> {
-        let request = Request::post("auth/token/revoke-accessor", json!({ "accessor": accessor }));
-        match self.ask(&request).await {
+        match self.ask(&Request::revoke(accessor)).await {
             Ok(_) | Err(Fault::NoSuchToken) => Ok(()),
             Err(fault) => Err(fault),
         }

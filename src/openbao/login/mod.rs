@@ -7,7 +7,6 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use serde_json::json;
 use tokio::{
     sync::{Mutex, watch},
     time::{sleep, timeout},
@@ -129,8 +128,7 @@ impl Login {
 impl Inner {
     /// Ends a token that a login made, with that one or a later one.
     async fn end(&self, accessor: &str, with: &Token) {
-        let request = Request::post("auth/token/revoke-accessor", json!({ "accessor": accessor }));
-        match timeout(END, self.bao.request(Some(with), &request)).await {
+        match timeout(END, self.bao.request(Some(with), &Request::revoke(accessor))).await {
             Ok(Ok(_) | Err(Fault::NoSuchToken)) => {}
             Ok(Err(fault)) => warn!(%fault, "the token of the login could not be ended: it ends by itself"),
             Err(_) => warn!("OpenBao did not answer: the token of the login ends by itself"),

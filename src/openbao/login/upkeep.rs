@@ -120,7 +120,7 @@ impl Inner {
     }
 
     pub(super) async fn look_up(&self, token: &Token) -> Result<Life, Fault> {
-        life(self.own(token, &Request::get("auth/token/lookup-self")).await?.data)
+        life(self.own(token, &Request::lookup_self()).await?.data)
     }
 
     /// Asks what the operator's policy allows each token that has it. One that is denied it lives, so another would have

@@ -134,7 +134,7 @@ pub(super) async fn look_at_file(bao: &Bao, setup: &Setup, file: &Path) -> Resul
         Ok(token) => token,
         Err(error) => return Ok(There::Unreadable(error.to_string())),
     };
-    match bao.request(Some(&token), &Request::get("auth/token/lookup-self")).await {
+    match bao.request(Some(&token), &Request::lookup_self()).await {
         Ok(found) => {
             let policies = doing(LOOKING, life(found.data))?.policies;
             let good = policies == [setup.instance.operator_policy()];
@@ -173,8 +173,7 @@ pub async fn operator_token(bao: &Bao, admin: &Token, setup: &Setup, file: &Path
     let made = doing("making the operator's token", made)?;
     let written: io::Result<()> = private::write(file, format!("{}\n", made.token.expose()).as_bytes());
     if let Err(error) = written {
-        let revoke = Request::post("auth/token/revoke-accessor", json!({ "accessor": made.accessor }));
-        doing("ending the operator's token again", admin.ask(&revoke).await)?;
+        doing("ending the operator's token again", admin.ask(&Request::revoke(&made.accessor)).await)?;
         return Err(unusable(format!("{} cannot be written: {error}", file.display())));
     }
     Ok(true)

@@ -51,7 +51,7 @@ async fn namespace(admin: &Admin, parent: Option<&str>, name: &str) -> Result<St
         Err(Fault::Denied(_) | Fault::InvalidToken) => {
             // A token of the namespace itself knows nothing of the one around it.
             let full = parent.map_or_else(|| name.to_owned(), |parent| format!("{parent}/{name}"));
-            match admin.within(Some(&full))?.ask(&Request::get("auth/token/lookup-self")).await {
+            match admin.within(Some(&full))?.ask(&Request::lookup_self()).await {
                 Ok(_) => Ok(State::Good),
                 Err(Fault::Gone(_)) => Ok(State::Missing),
                 Err(Fault::Denied(_)) => Ok(unread(&path)),

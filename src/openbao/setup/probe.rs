@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
     PERIOD, Setup,
@@ -109,8 +109,7 @@ impl Probe<'_> {
         let Setup { mount, .. } = self.setup;
         let _ = self.admin.ask(&Request::delete(format!("{mount}/metadata/{}", self.key))).await;
         for accessor in made {
-            let body: Value = json!({ "accessor": accessor });
-            let _ = self.admin.ask(&Request::post("auth/token/revoke-accessor", body)).await;
+            let _ = self.admin.ask(&Request::revoke(accessor)).await;
         }
         let _ = self.admin.ask(&Request::delete(format!("sys/policies/acl/{}", self.policy))).await;
     }
