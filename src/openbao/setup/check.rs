@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{
     Setup,
     admin::{Admin, SetupError, doing},
-    bootstrap::{There, look_at_file},
     item::{Difference, Item, State},
+    operator::{There, look_at_file},
 };
 use crate::openbao::{Bao, Fault, Policy, Token, TokenSource, request::Request};
 

@@ -7,6 +7,7 @@ mod check;
 mod item;
 mod look;
 mod make;
+mod operator;
 mod print;
 mod probe;
 
@@ -14,10 +15,11 @@ use serde_json::json;
 
 use super::{BadName, Instance, Mount, Policy, Settings};
 pub use admin::SetupError;
-pub use bootstrap::{Done, await_active, bootstrap, operator_token, revoke_admin};
+pub use bootstrap::{Done, await_active, bootstrap, revoke_admin};
 pub use check::{Finding, Report, check, check_mount, check_own};
 pub use item::{Difference, State};
 use item::{Entry, Item};
+pub use operator::operator_token;
 
 /// How long a state's token lives without a renewal.
 const PERIOD: u64 = 72 * 3600;
