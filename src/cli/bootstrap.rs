@@ -11,15 +11,16 @@ use super::{
     connection::Connection,
     prompt::{AdminTokenError, admin_token},
 };
-use crate::openbao::{
-    BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, Token, is_resource,
-    setup::{
-        KubernetesApi, KubernetesAuth, Report, Setup, SetupError, await_active, bootstrap, check, operator_token,
-        revoke_admin,
+use crate::{
+    openbao::{
+        BadName, Bao, Fault, Instance, Mount, Settings, SettingsError, Token, is_resource,
+        setup::{
+            KubernetesApi, KubernetesAuth, Report, Setup, SetupError, await_active, bootstrap, check, operator_token,
+            revoke_admin,
+        },
     },
+    telemetry::OpenBaoMetrics,
 };
-
-use crate::telemetry::OpenBaoMetrics;
 
 /// What is set up, and how to reach OpenBao.
 ///

@@ -22,7 +22,8 @@ const AT_ONCE: usize = 8;
 /// The states' mount as a store, by the right of one token: a state's own, or the operator's for the owners.
 ///
 /// Reads are those of the active node, and believed only after it said, on the same connection, that it still was; but for
-/// parts that are found, which cannot be out of date. A write is sent to a node that said so just before; again only with another token, after a 403.
+/// parts that are found, which cannot be out of date. A write is sent to a node that said so just before; again only with
+/// another token, after a 403.
 #[derive(Clone)]
 pub struct OpenBaoKv {
     bao: Bao,
@@ -111,7 +112,7 @@ impl Kv for OpenBaoKv {
         let room = if part { entry::room(self.part_bytes()) } else { 0 };
         match self.call(Call { room, proves_itself: part, ..call }).await {
             Ok(answer) => entry::decode(&answer.body).map(Some).ok_or_else(|| self.no_kv2()),
-            Err(Fault::NotFound) if key.starts_with(keys::VERSIONS) => Ok(None),
+            Err(Fault::NotFound) if part => Ok(None),
             Err(Fault::NotFound) => self.is_kv2().await.map(|()| None),
             // Not "there is none": a head is never deleted by tofustate, so this is damage, and not to be written over.
             Err(Fault::Deleted { version, how }) => {
