@@ -221,30 +221,26 @@ impl Way for Target {
         number: usize,
         answer: &mut Vec<u8>,
     ) -> Result<usize, String> {
-        cycle(connection, work, number, answer)
-    }
-}
-
-fn cycle(connection: &mut Connection, work: &Work, number: usize, answer: &mut Vec<u8>) -> Result<usize, String> {
-    let (id, info) = lock_info(number as u64);
-    let (path, info) = (work.path.as_str(), info.as_bytes());
-    let (begin, mut refused) = (Instant::now(), 0);
-    while ask(connection, answer, ("LOCK", path), None, info, &[200, 409, 423])? != 200 {
-        refused += 1;
-        if begin.elapsed() > PATIENCE {
-            return Err("LOCK: refused all the time".to_owned());
+        let (id, info) = lock_info(number as u64);
+        let (path, info) = (work.path.as_str(), info.as_bytes());
+        let (begin, mut refused) = (Instant::now(), 0);
+        while ask(connection, answer, ("LOCK", path), None, info, &[200, 409, 423])? != 200 {
+            refused += 1;
+            if begin.elapsed() > PATIENCE {
+                return Err("LOCK: refused all the time".to_owned());
+            }
+            thread::sleep(WAIT);
         }
-        thread::sleep(WAIT);
+        let serial = work.taken.fetch_add(1, Relaxed);
+        ask(connection, answer, ("GET", path), None, &[], &[200, 404])?;
+        if serial > 0 && *answer != work.bodies[serial - 1].0 {
+            return Err("GET: not what the holder of the lock before this one wrote".to_owned());
+        }
+        let (body, md5) = &work.bodies[serial];
+        ask(connection, answer, ("POST", &format!("{path}?ID={id}")), Some(md5), body, &[200])?;
+        ask(connection, answer, ("UNLOCK", path), None, info, &[200])?;
+        Ok(refused)
     }
-    let serial = work.taken.fetch_add(1, Relaxed);
-    ask(connection, answer, ("GET", path), None, &[], &[200, 404])?;
-    if serial > 0 && *answer != work.bodies[serial - 1].0 {
-        return Err("GET: not what the holder of the lock before this one wrote".to_owned());
-    }
-    let (body, md5) = &work.bodies[serial];
-    ask(connection, answer, ("POST", &format!("{path}?ID={id}")), Some(md5), body, &[200])?;
-    ask(connection, answer, ("UNLOCK", path), None, info, &[200])?;
-    Ok(refused)
 }
 
 /// Asks, and takes no other answers than good ones.
