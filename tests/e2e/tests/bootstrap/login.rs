@@ -1,10 +1,6 @@
 //! The operator's own token, from a variable or a file: renewed, replaced by another in the file, and told of when it ends.
 
-use std::{
-    io::{Result as IoResult, Write},
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use serde_json::{Value, json};
 use tofustate::{
@@ -13,9 +9,11 @@ use tofustate::{
 };
 use tofustate_e2e::bao::fixture;
 use tokio::sync::watch;
-use tracing_subscriber::fmt::MakeWriter;
 
-use crate::world::{POLICY, World, instance, off, path, private, run, said, state, token, until};
+use crate::{
+    log::Log,
+    world::{POLICY, World, instance, off, path, private, run, said, state, token, until},
+};
 
 /// A token of the operator's rights that lives for so long.
 fn short(world: &World, lives: &Value) -> fixture::Token {
@@ -132,28 +130,6 @@ fn an_operator_without_a_right_does_not_log_in_for_ever() {
         let fault = state(&stores, "team/app").get("team/app").await.unwrap_err();
         assert!(matches!(&fault, KvError::Denied(why) if why.contains("BAO_TOKEN")), "{fault:?}");
     });
-}
-
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> IoResult<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> IoResult<()> {
-        Ok(())
-    }
-}
-
-impl MakeWriter<'_> for Log {
-    type Writer = Self;
-
-    fn make_writer(&self) -> Self {
-        self.clone()
-    }
 }
 
 #[test]

@@ -4,6 +4,8 @@
 mod check;
 mod command;
 mod kubernetes;
+#[path = "../../../common/log.rs"]
+mod log;
 mod login;
 mod print;
 mod prompt;
