@@ -116,3 +116,14 @@ pub fn lock_info(id: &str) -> String {
 pub fn state(serial: u64, size: usize) -> String {
     json!({ "version": 4, "serial": serial, "lineage": "l", "resources": [], "filling": "x".repeat(size) }).to_string()
 }
+
+/// A state of about `size` bytes that hardly compress.
+pub fn noisy_state(serial: u64, size: usize) -> Vec<u8> {
+    let mut seed = serial.wrapping_mul(2).wrapping_add(1);
+    let noise = std::iter::repeat_with(|| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        char::from(b'A' + (seed >> 59) as u8 % 26)
+    });
+    let noise: String = noise.take(size).collect();
+    format!(r#"{{"version":4,"serial":{serial},"lineage":"l","resources":[],"noise":"{noise}"}}"#).into_bytes()
+}

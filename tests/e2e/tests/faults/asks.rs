@@ -1,7 +1,10 @@
 //! What clients ask of a replica, and what it must answer.
 
 use serde_json::Value;
-use tofustate_e2e::ask::{Answer, Ask, ask, lock_info};
+use tofustate_e2e::{
+    ask::{Answer, Ask, ask, lock_info, noisy_state},
+    wait,
+};
 
 use crate::replica::{Replica, TOKEN};
 
@@ -35,7 +38,7 @@ impl Replica {
         [
             ("GET", self.get(path)),
             ("LOCK", self.lock(path, "another-lock")),
-            ("POST", self.post(path, lock, &body(99, 1_000))),
+            ("POST", self.post(path, lock, &noisy_state(99, 1_000))),
             ("UNLOCK", self.unlock(path, lock)),
             ("DELETE", self.ask("DELETE", path).send()),
         ]
@@ -51,20 +54,25 @@ impl Replica {
         }
     }
 
+    /// Locks a path by `held`, and writes a state of about `size` bytes under that.
+    pub(crate) fn hold(&self, path: &str, size: usize) -> Vec<u8> {
+        let state = noisy_state(1, size);
+        self.lock(path, "held").is(200);
+        self.post(path, "held", &state).is(200);
+        state
+    }
+
+    /// Waits until the state is answered again.
+    pub(crate) fn heals(&self, path: &str) {
+        wait::until("it is healed", || match self.get(path) {
+            answer if answer.status() == 200 => Ok(()),
+            answer => Err(answer.text()),
+        });
+    }
+
     /// Whether the state is these bytes.
     pub(crate) fn has(&self, path: &str, bytes: &[u8]) {
         let answer = self.get(path);
         assert!(answer.is(200).bytes() == bytes, "{path} is something else");
     }
-}
-
-/// A state of that serial and about that many bytes, that hardly compress.
-pub(crate) fn body(serial: u64, len: usize) -> Vec<u8> {
-    let mut seed = serial.wrapping_mul(2).wrapping_add(1);
-    let noise = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'A' + (seed >> 59) as u8 % 26)
-    });
-    let noise: String = noise.take(len).collect();
-    format!(r#"{{"version":4,"serial":{serial},"lineage":"l","resources":[],"noise":"{noise}"}}"#).into_bytes()
 }

@@ -11,9 +11,9 @@ use std::{
 };
 
 use serde_json::Value;
-use tofustate_e2e::wait;
+use tofustate_e2e::{ask::noisy_state, wait};
 
-use crate::{asks::body, replica::Replica};
+use crate::replica::Replica;
 
 /// The work on one path.
 #[derive(Default)]
@@ -65,12 +65,12 @@ impl Work {
         let found = replica.get(path);
         let right = match before {
             0 => found.status() == 404,
-            _ => found.status() == 200 && found.bytes() == body(before, size(before)),
+            _ => found.status() == 200 && found.bytes() == noisy_state(before, size(before)),
         };
         if !right {
             return Err(format!("{id} did not read serial {before}, written last: {}", found.status()));
         }
-        let next = body(before + 1, size(before + 1));
+        let next = noisy_state(before + 1, size(before + 1));
         is_200("POST", replica.post(path, id, &next))?;
         self.serial.store(before + 1, Ordering::SeqCst);
         if is_200("GET", replica.get(path))?.bytes() != next {
@@ -98,7 +98,7 @@ impl Work {
         };
         match serial {
             Some(0) if least == 0 => {}
-            Some(serial) if serial >= least && answer.bytes() == body(serial, size(serial)) => {}
+            Some(serial) if serial >= least && answer.bytes() == noisy_state(serial, size(serial)) => {}
             wrong => return Err(format!("a read found serial {wrong:?} after {least}")),
         }
         self.reads.fetch_add(1, Ordering::Relaxed);
@@ -173,7 +173,7 @@ impl Clients {
     /// What each state is now.
     pub(crate) fn bodies(&self) -> Vec<(&'static str, Vec<u8>)> {
         let last = |work: &Work| work.serial.load(Ordering::SeqCst);
-        self.works.iter().map(|work| (work.path, body(last(work), size(last(work))))).collect()
+        self.works.iter().map(|work| (work.path, noisy_state(last(work), size(last(work))))).collect()
     }
 }
 

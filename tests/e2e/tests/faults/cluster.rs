@@ -3,7 +3,7 @@
 
 use tempfile::TempDir;
 use tofustate::openbao::{Address, Settings};
-use tofustate_e2e::bao::Setup;
+use tofustate_e2e::bao::{Bao, Setup};
 
 use crate::{
     clients::Clients,
@@ -12,6 +12,33 @@ use crate::{
 };
 
 const PATHS: [&str; 2] = ["team/app", "team/other"];
+
+/// Does that to the leader; gives which node it was.
+fn strike(server: &mut Bao, fault: &str) -> usize {
+    let leader = server.active();
+    match fault {
+        "killed" => server.kill(leader),
+        "frozen" => server.freeze(leader),
+        "sealed" => drop(server.seal()),
+        _ => drop(server.step_down()),
+    }
+    leader
+}
+
+/// Makes the former leader a node of the cluster again.
+fn bring_back(server: &mut Bao, former: usize, fault: &str) {
+    match fault {
+        "killed" => server.restart(former),
+        "sealed" => server.unseal(former),
+        // OpenBao 2.6.2 does not always come to itself again when requests were under way.
+        "frozen" => {
+            server.kill(former);
+            server.restart(former);
+        }
+        _ => {}
+    }
+    server.settled();
+}
 
 #[test]
 fn leaders_come_and_go_under_replicas_that_serve() {
@@ -25,28 +52,15 @@ fn leaders_come_and_go_under_replicas_that_serve() {
     let clients = Clients::at_work(&replicas.each_ref(), &PATHS, |clients| {
         for fault in ["killed", "frozen", "sealed", "stepped down", "killed", "stepped down"] {
             clients.go_on(12);
-            let (former, before) = (server.active(), clients.cycles());
-            match fault {
-                "killed" => server.kill(former),
-                "frozen" => server.freeze(former),
-                "sealed" => drop(server.seal()),
-                _ => drop(server.step_down()),
-            }
+            let before = clients.cycles();
+            let former = strike(server, fault);
             clients.go_on(12);
-            match fault {
-                "killed" => server.restart(former),
-                "sealed" => server.unseal(former),
-                "frozen" => {
-                    // It may take itself for the leader for a moment.
-                    server.thaw(former);
-                    clients.go_on(12);
-                    // OpenBao 2.6.2 does not always come to itself again when requests were under way.
-                    server.kill(former);
-                    server.restart(former);
-                }
-                _ => {}
+            if fault == "frozen" {
+                // It may take itself for the leader for a moment.
+                server.thaw(former);
+                clients.go_on(12);
             }
-            server.settled();
+            bring_back(server, former, fault);
             println!("{name}: {fault}, {} cycles meanwhile", clients.cycles() - before);
         }
         clients.go_on(12);
@@ -84,25 +98,10 @@ fn one_address_of_the_active_node_is_followed_through_failovers() {
     let clients = Clients::at_work(&replicas.each_ref(), &PATHS, |clients| {
         for fault in faults {
             clients.go_on(8);
-            let (former, before) = (server.active(), clients.cycles());
-            match fault {
-                "killed" => server.kill(former),
-                "frozen" => server.freeze(former),
-                "sealed" => drop(server.seal()),
-                _ => drop(server.step_down()),
-            }
+            let before = clients.cycles();
+            let former = strike(server, fault);
             clients.go_on(8);
-            match fault {
-                "killed" => server.restart(former),
-                "sealed" => server.unseal(former),
-                "frozen" => {
-                    // OpenBao 2.6.2 does not always come to itself again when requests were under way.
-                    server.kill(former);
-                    server.restart(former);
-                }
-                _ => {}
-            }
-            server.settled();
+            bring_back(server, former, fault);
             println!("{name}: {fault}, {} cycles meanwhile", clients.cycles() - before);
         }
         clients.go_on(8);

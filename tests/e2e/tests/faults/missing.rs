@@ -2,10 +2,9 @@
 //! nothing of it is ever "no state yet".
 
 use serde_json::{Value, json};
-use tofustate_e2e::{bao::Api, wait};
+use tofustate_e2e::{ask::noisy_state, bao::Api, wait};
 
 use crate::{
-    asks::body,
     replica::{Options, Replica},
     world::{World, said},
 };
@@ -18,9 +17,7 @@ const LARGE: usize = 900_000;
 fn serving(world: &World) -> (Replica, Vec<u8>) {
     let replica = Replica::start(world, "one", Options::impatient());
     replica.serve(PATH);
-    let state = body(1, LARGE);
-    replica.lock(PATH, "held").is(200);
-    replica.post(PATH, "held", &state).is(200);
+    let state = replica.hold(PATH, LARGE);
     replica.has(PATH, &state);
     (replica, state)
 }
@@ -39,7 +36,7 @@ fn lost_until_it_is_accepted(world: &World, replica: &Replica) {
     for replica in [replica, &next] {
         replica.get(PATH).is_error(404, "no_state");
     }
-    let state = body(2, LARGE);
+    let state = noisy_state(2, LARGE);
     replica.lock(PATH, "new").is(200);
     replica.post(PATH, "new", &state).is(200);
     next.has(PATH, &state);

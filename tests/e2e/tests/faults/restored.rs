@@ -7,10 +7,9 @@ use std::{
 
 use serde_json::Value;
 use tofustate::store::StateError;
-use tofustate_e2e::wait;
+use tofustate_e2e::{ask::noisy_state, wait};
 
 use crate::{
-    asks::body,
     replica::{Options, Replica, budget},
     world::World,
 };
@@ -23,7 +22,7 @@ fn set_back(world: &World, options: Options, large: usize) -> ([Replica; 2], [Ve
     let replicas = ["one", "two"].map(|name| Replica::start(world, name, options));
     replicas.iter().for_each(|replica| drop(replica.serve(PATH)));
     let [one, two] = &replicas;
-    let bodies = [body(1, large), body(2, large)];
+    let bodies = [noisy_state(1, large), noisy_state(2, large)];
     one.lock(PATH, "first").is(200);
     one.post(PATH, "first", &bodies[0]).is(200);
     one.unlock(PATH, "first").is(200);
@@ -90,12 +89,12 @@ fn a_head_from_before_a_restore_is_no_base_however_long_it_is_kept() {
     assert_eq!(version, seen, "the test is not of the case that it is for");
     // It is not acknowledged: refused, or said to be open where an attempt on the former node counts as one that may have
     // been done.
-    let answer = one.post(PATH, "held", &body(8, 2_000));
+    let answer = one.post(PATH, "held", &noisy_state(8, 2_000));
     assert!([409, 503].contains(&answer.status()), "{}", answer.text());
-    one.post(PATH, "held", &body(8, 2_000)).is(409);
+    one.post(PATH, "held", &noisy_state(8, 2_000)).is(409);
     one.lock(PATH, "mine").is(409);
     one.has(PATH, &older);
-    let theirs = body(7, 2_000);
+    let theirs = noisy_state(7, 2_000);
     two.post(PATH, "theirs", &theirs).is(200);
     assert_eq!(one.state(PATH).mark().unwrap().epoch, epoch);
     one.has(PATH, &theirs);
@@ -111,9 +110,9 @@ fn while_the_store_is_set_back_no_request_is_answered_from_the_past() {
     let replicas = ["one", "two"].map(|name| Replica::start(&world, name, Options::default()));
     replicas.iter().for_each(|replica| drop(replica.serve(PATH)));
     let [one, two] = &replicas;
-    one.post(PATH, "", &body(1, 2_000)).is(200);
+    one.post(PATH, "", &noisy_state(1, 2_000)).is(200);
     let snapshot = world.server.snapshot();
-    let newer = body(2, 2_000);
+    let newer = noisy_state(2, 2_000);
     two.post(PATH, "", &newer).is(200);
     replicas.iter().for_each(|replica| replica.has(PATH, &newer));
     let reads = AtomicU64::new(0);

@@ -1,9 +1,9 @@
 //! Least rights, one by one: what a state's token may not, whatever it tries; and that the operator's reads no state.
 
 use serde_json::{Value, json};
+use tofustate_e2e::ask::noisy_state;
 
 use crate::{
-    asks::body,
     replica::{Options, Replica},
     tried::{around, call, destroying, flat, of_entry, refused},
     world::{ROLE, World, policy, token},
@@ -17,7 +17,7 @@ fn with_states(test: &str) -> Option<(World, Replica, Vec<Vec<String>>)> {
     let replica = Replica::start(&world, "one", Options::default());
     for (serial, path) in (1..).zip(PATHS) {
         replica.serve(path);
-        replica.post(path, "", &body(serial, 900_000)).is(200);
+        replica.post(path, "", &noisy_state(serial, 900_000)).is(200);
     }
     let parts = PATHS.map(|path| {
         let folder = format!(".versions/{}", flat(path));
@@ -32,7 +32,7 @@ fn with_states(test: &str) -> Option<(World, Replica, Vec<Vec<String>>)> {
 /// Nothing of it did anything.
 fn nothing_changed(replica: &Replica) {
     for (serial, path) in (1..).zip(PATHS) {
-        replica.has(path, &body(serial, 900_000));
+        replica.has(path, &noisy_state(serial, 900_000));
         replica.lock(path, "after").is(200);
         replica.unlock(path, "after").is(200);
     }

@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 use tofustate_e2e::{bao::fixture, wait};
 
 use crate::{
-    asks::body,
     clients::Clients,
     replica::{Options, Replica},
     world::{POLICY, ROLE, World, policy, private, said, token},
@@ -77,9 +76,7 @@ fn without_the_token_role_tokens_live_on_and_what_is_lost_heals_after_bootstrap(
     let Some(world) = World::set_up(name) else { return };
     let replica = Replica::start(&world, "one", Options::impatient());
     replica.serve(PATH);
-    let state = body(1, 60_000);
-    replica.lock(PATH, "held").is(200);
-    replica.post(PATH, "held", &state).is(200);
+    let state = replica.hold(PATH, 60_000);
     world.api().must("DELETE", &format!("auth/token/roles/{ROLE}"), &Value::Null);
     replica.has(PATH, &state);
     replica.post(PATH, "held", &state).is(200);
@@ -88,10 +85,7 @@ fn without_the_token_role_tokens_live_on_and_what_is_lost_heals_after_bootstrap(
     replica.says(PATH, "held", &["run tofustate bootstrap"]);
     let done = world.bootstrap(&[]);
     assert!(done.status.success(), "{}", said(&done));
-    wait::until("it is healed", || match replica.get(PATH) {
-        answer if answer.status() == 200 => Ok(()),
-        answer => Err(answer.text()),
-    });
+    replica.heals(PATH);
     replica.has(PATH, &state);
     replica.unlock(PATH, "held").is(200);
 }
@@ -104,9 +98,7 @@ fn the_operators_token_is_revoked_and_states_are_served_until_they_need_it() {
     for path in [PATH, "team/other"] {
         replica.serve(path);
     }
-    let state = body(1, 60_000);
-    replica.lock(PATH, "held").is(200);
-    replica.post(PATH, "held", &state).is(200);
+    let state = replica.hold(PATH, 60_000);
     let own = token(&world.operator());
     world.api().must("POST", "auth/token/revoke", &json!({"token": own.expose()}));
     // Its own token is enough for a state.
@@ -121,10 +113,7 @@ fn the_operators_token_is_revoked_and_states_are_served_until_they_need_it() {
     assert!(trouble.contains("bootstrap --operator-token-file"), "{trouble}");
     let next = fixture::token(&world.api(), &[POLICY]);
     private(&file, &next.secret);
-    wait::until("it is healed", || match replica.get(PATH) {
-        answer if answer.status() == 200 => Ok(()),
-        answer => Err(answer.text()),
-    });
+    replica.heals(PATH);
     replica.has(PATH, &state);
     replica.unlock(PATH, "held").is(200);
 }
@@ -158,9 +147,7 @@ fn the_operators_policy_is_deleted_and_states_are_served_until_they_need_it() {
     for (replica, path) in replicas.iter().flat_map(|replica| [PATH, "team/other"].map(|path| (replica, path))) {
         replica.serve(path);
     }
-    let state = body(1, 60_000);
-    replicas[0].lock(PATH, "held").is(200);
-    replicas[0].post(PATH, "held", &state).is(200);
+    let state = replicas[0].hold(PATH, 60_000);
     let before = world.tokens_of(POLICY);
     let clients = Clients::at_work(&replicas.each_ref(), &["team/other"], |clients| {
         clients.go_on(4);
@@ -181,10 +168,7 @@ fn the_operators_policy_is_deleted_and_states_are_served_until_they_need_it() {
 
         let done = world.bootstrap(&[]);
         assert!(done.status.success(), "{}", said(&done));
-        wait::until("it is healed", || match replicas[0].get(PATH) {
-            answer if answer.status() == 200 => Ok(()),
-            answer => Err(answer.text()),
-        });
+        replicas[0].heals(PATH);
         clients.go_on(4);
     });
     println!("{name}: {} cycles", clients.cycles());

@@ -6,6 +6,7 @@ use std::{sync::Arc, time::Duration};
 use serde_json::Value;
 use tofustate::store::{Kv, State, WriteCall, keys};
 use tofustate_e2e::{
+    ask::noisy_state,
     bao::{Bao, Setup, fixture},
     proxy::{self, Fault},
 };
@@ -13,7 +14,7 @@ use tokio::time::sleep;
 
 use crate::{
     refusals::state_policy,
-    work::{at_work, body, budget, open, post, pull},
+    work::{at_work, budget, open, post, pull},
     world::{connect, kv, off, run},
 };
 
@@ -33,7 +34,7 @@ fn a_large_state_goes_in_parts_that_the_server_takes_by_the_right_of_its_own_tok
         assert_eq!(pull(&state).await.unwrap(), None);
         let usual = kv.part_bytes();
         for serial in 1..=3 {
-            let body = body(serial, 3_000_000);
+            let body = noisy_state(serial, 3_000_000);
             post(&state, None, &body).await.unwrap();
             assert!(pull(&state).await.unwrap().as_ref() == Some(&body), "{serial} came back changed");
         }
@@ -44,7 +45,7 @@ fn a_large_state_goes_in_parts_that_the_server_takes_by_the_right_of_its_own_tok
         assert_eq!(state.sweep().await.unwrap(), 0, "parts that a version names were swept");
         // An upload that is given up takes its parts along.
         let mut upload = state.upload(WriteCall::default()).unwrap();
-        upload.push(&body(9, 2_000_000), &mut budget()).await.unwrap();
+        upload.push(&noisy_state(9, 2_000_000), &mut budget()).await.unwrap();
         drop(upload);
         let began = std::time::Instant::now();
         while kv.list_parts(&named(&state)).await.unwrap().len() > listed.len() {

@@ -16,7 +16,10 @@ use tofustate::{
     },
     telemetry::{EngineMetrics, OpenBaoMetrics},
 };
-use tofustate_e2e::bao::{self, fixture};
+use tofustate_e2e::{
+    ask::noisy_state,
+    bao::{self, fixture},
+};
 use tokio::{task::JoinSet, time::sleep};
 
 use crate::world::{kv, run, settings};
@@ -32,17 +35,6 @@ pub(crate) fn open(path: &str, kv: Arc<dyn Kv>) -> State {
     let path = StatePath::parse(path).unwrap();
     let engine = Engine::new(EngineOptions::default(), EngineMetrics::default());
     engine.open(Registration { path, kv, owner, mark: None, settings: Settings::default() })
-}
-
-/// A state of that many characters that hardly compress.
-pub(crate) fn body(serial: u64, len: usize) -> Vec<u8> {
-    let mut seed = serial.wrapping_mul(2).wrapping_add(1);
-    let noise = std::iter::repeat_with(|| {
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        char::from(b'A' + (seed >> 59) as u8 % 26)
-    });
-    let noise: String = noise.take(len).collect();
-    format!(r#"{{"version":4,"serial":{serial},"lineage":"l","resources":[],"noise":"{noise}"}}"#).into_bytes()
 }
 
 pub(crate) async fn post(state: &State, lock: Option<&str>, body: &[u8]) -> Result<Option<u64>, StateError> {
@@ -88,9 +80,9 @@ impl Work {
             assert_eq!(self.holders.fetch_add(1, Ordering::SeqCst), 0, "{id} was granted a lock that is held");
             let before = self.serial.load(Ordering::SeqCst);
             let found = pull(&state).await.unwrap_or_else(|error| panic!("GET of {id}: {error}"));
-            let expected = (before > 0).then(|| body(before, size(before)));
+            let expected = (before > 0).then(|| noisy_state(before, size(before)));
             assert!(found == expected, "{id} did not read what was written last, serial {before}");
-            let next = body(before + 1, size(before + 1));
+            let next = noisy_state(before + 1, size(before + 1));
             post(&state, Some(&id), &next).await.unwrap_or_else(|error| panic!("POST of {id}: {error}"));
             self.serial.store(before + 1, Ordering::SeqCst);
             let found = pull(&state).await.unwrap_or_else(|error| panic!("GET of {id}: {error}"));
