@@ -9,6 +9,7 @@ mod prompt;
 mod show;
 mod standalone;
 mod states;
+mod stop;
 mod tasks;
 
 use std::{
@@ -18,8 +19,8 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use self::stop::Stop;
 use crate::telemetry::{self, TelemetryError};
 
 /// Registers OpenTofu and Terraform state paths as Kubernetes resources and serves them over the http backend protocol.
@@ -64,32 +65,6 @@ enum CliError {
     Adopt(#[from] adopt::AdoptCommandError),
     #[error(transparent)]
     States(#[from] states::StatesError),
-}
-
-/// The signals that end the process.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-    hangup: Signal,
-}
-
-impl Stop {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hangup: signal(SignalKind::hangup())?,
-        })
-    }
-
-    /// Waits for one, and answers its name.
-    async fn wait(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hangup.recv() => "SIGHUP",
-        }
-    }
 }
 
 /// Runs the command that `args` (the program's name first) ask for, with its output to `out`.

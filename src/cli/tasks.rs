@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::{sync::watch, task::JoinSet, time::timeout};
 use tracing::{error, info};
 
-use super::Stop;
+use super::stop::Stop;
 
 /// Why the process ends with a failure.
 #[derive(Debug, thiserror::Error)]
@@ -49,7 +49,7 @@ impl Tasks {
     ) -> Result<(), TaskError> {
         let first = tokio::select! {
             signal = stop.wait() => {
-                info!(signal, "stopping: what is under way is finished first; a second signal cuts it off");
+                info!(signal, "stopping: what is under way is finished first; another signal, a second from now or later, cuts it off");
                 Ok(())
             }
             Some(ended) = self.running.join_next() => Err(match ended {

@@ -16,7 +16,8 @@ pub(super) use self::{
     check::StandaloneError,
 };
 use super::{
-    Stop, show,
+    show,
+    stop::Stop,
     tasks::{TaskError, Tasks},
 };
 use crate::{

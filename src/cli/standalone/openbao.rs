@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::check::{StandaloneError, Wrong};
 use crate::{
-    cli::{Stop, tasks::Tasks},
+    cli::{stop::Stop, tasks::Tasks},
     http::Gates,
     openbao::{
         Bao, Credential, Fault, FileKeeper, Instance, Login, OpenBaoStores, Replica, Settings,

@@ -3,4 +3,6 @@
 
 mod crowd;
 mod records;
+mod slow;
 mod start;
+mod stop;
