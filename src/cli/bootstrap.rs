@@ -172,8 +172,11 @@ async fn set_up(
             told = writeln!(out, "{done}");
         }
     });
-    done.await?;
+    let left = done.await?;
     told?;
+    if left > 0 {
+        writeln!(out, "removed what was left of earlier tries that were cut off: {left}")?;
+    }
     writeln!(
         out,
         "tried with a token as states get it: it wrote, read and deleted an entry, and reached nothing else"

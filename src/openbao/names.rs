@@ -105,7 +105,12 @@ impl PolicyName {
 
     /// The policy of a probe that a set-up is tried with; no namespace has this name.
     pub(super) fn probe(instance: &Instance, probe: &str) -> Self {
-        Self(format!("tofustate/{}/.probe/{probe}", instance.0))
+        Self(format!("{}{probe}", Self::probes(instance)))
+    }
+
+    /// What the policies of probes begin with.
+    pub(super) fn probes(instance: &Instance) -> String {
+        format!("tofustate/{}/.probe/", instance.0)
     }
 
     /// The name.

@@ -109,14 +109,22 @@ impl Tokens {
     /// # Errors
     /// OpenBao did not do it; [`Fault::RoleGone`] where the token role is missing.
     pub async fn mint(&self, policy: &PolicyName) -> Result<Minted, Fault> {
+        self.mint_for(policy, None).await
+    }
+
+    /// The same; `at_most`: the token ends after that, whatever renews it.
+    pub(super) async fn mint_for(&self, policy: &PolicyName, at_most: Option<Duration>) -> Result<Minted, Fault> {
         let (namespace, name) = policy.resource();
-        let body = json!({
+        let mut body = json!({
             "policies": [policy.as_str()],
             "no_default_policy": true,
             "renewable": true,
             // For a person who looks it up.
             "display_name": format!("tofustate {namespace}/{name}"),
         });
+        if let Some(at_most) = at_most {
+            body["explicit_max_ttl"] = json!(format!("{}s", at_most.as_secs()));
+        }
         let request = Request::post(format!("auth/token/create/{}", self.instance.role()), body);
         minted(self.ask(&request).await?.auth)
     }

@@ -10,7 +10,7 @@ use super::{
     admin::{Admin, SetupError, doing},
     item::{Item, State},
     make::foreign,
-    probe::probe,
+    probe::{probe, sweep},
 };
 use crate::openbao::{Bao, Fault, Token, request::Request};
 
@@ -53,7 +53,8 @@ pub struct Done {
 }
 
 /// Sets everything up with an admin's token, and tries it. `entries`: the mount may hold entries that are not from here.
-/// `tell` hears of each thing when it is done.
+/// `tell` hears of each thing when it is done. Answers how many earlier tries were cut off, and had left something behind
+/// that is removed now.
 ///
 /// # Errors
 /// Something could not be done, would do harm, or does not work; what was told before is done.
@@ -63,7 +64,7 @@ pub async fn bootstrap(
     setup: &Setup,
     entries: bool,
     mut tell: impl FnMut(&Done),
-) -> Result<(), SetupError> {
+) -> Result<usize, SetupError> {
     let admin = Admin { bao: bao.clone(), token: admin.clone() };
     let mut new_mount = false;
     for item in setup.items() {
@@ -98,7 +99,9 @@ pub async fn bootstrap(
         }
         tell(&Done { what, was });
     }
-    probe(&admin, setup).await
+    let left = doing("removing what an earlier try left", sweep(&admin, setup).await)?;
+    probe(&admin, setup).await?;
+    Ok(left)
 }
 
 /// Ends the admin's token.

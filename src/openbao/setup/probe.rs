@@ -1,9 +1,9 @@
 //! Tries a set-up: with a token of the operator's rights a token is made as for a state, which writes, reads and deletes an
-//! entry that no state has. Nothing of it stays.
+//! entry that no state has. Nothing of it stays; where a try was killed, the next one removes what that left.
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{
     PERIOD, Setup,
@@ -14,12 +14,15 @@ use crate::{
     store::keys,
 };
 
+/// How long a try lasts at the most: its tokens end then.
+const LASTS: Duration = Duration::from_secs(600);
+
 /// What one try uses, so that two at a time do not meet.
 struct Probe<'a> {
     admin: &'a Admin,
     setup: &'a Setup,
     policy: PolicyName,
-    /// The entry: `.versions/.probe/<random>`.
+    /// The entry: `.versions/.probe/<seconds since 1970>-<random>`.
     key: String,
 }
 
@@ -28,16 +31,59 @@ struct Probe<'a> {
 /// # Errors
 /// What does not work, or works and should not.
 pub(super) async fn probe(admin: &Admin, setup: &Setup) -> Result<(), SetupError> {
-    let random = format!("{:016x}", rand::random::<u64>());
-    let policy = PolicyName::probe(&setup.instance, &random);
-    let probe = Probe { admin, setup, policy, key: format!("{}{random}", probe_versions()) };
+    let name = format!("{}-{:016x}", admin.bao.clock().now().as_second(), rand::random::<u64>());
+    let probe = Probe::named(admin, setup, &name);
     let mut made = Vec::new();
     let done = probe.run(&mut made).await;
     probe.tidy(&made).await;
     done.map_err(SetupError::Probe)
 }
 
-impl Probe<'_> {
+/// Removes what tries left that were killed: policies, which no living token has any more, and entries. Answers how many
+/// tries that were.
+///
+/// # Errors
+/// OpenBao did not do it.
+pub(super) async fn sweep(admin: &Admin, setup: &Setup) -> Result<usize, Fault> {
+    let now = admin.bao.clock().now().as_second();
+    // Nothing else is named so, and nothing else is to be removed.
+    let own = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let over = |name: &String| {
+        let began = name.split_once('-').and_then(|(began, _)| began.parse::<i64>().ok());
+        began.is_none_or(|began| now.saturating_sub(began) > LASTS.as_secs().cast_signed())
+    };
+    let left: Vec<_> = probes(admin, setup).await?.into_iter().filter(own).filter(over).collect();
+    for name in &left {
+        Probe::named(admin, setup, name).remove().await?;
+    }
+    Ok(left.len())
+}
+
+/// The names of all tries of this installation whose policy is there.
+async fn probes(admin: &Admin, setup: &Setup) -> Result<Vec<String>, Fault> {
+    let all = PolicyName::probes(&setup.instance);
+    let mut found = admin.ask(&Request::list(format!("sys/policies/acl/{all}"))).await;
+    // Vault has but one list of all.
+    if let Err(Fault::Refused { status: 405, .. }) = found {
+        found = admin.ask(&Request::list("sys/policies/acl")).await;
+    }
+    match found {
+        Ok(found) => {
+            let names = found.data["keys"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            Ok(names.filter_map(|name| name.strip_prefix(&all)).map(str::to_owned).collect())
+        }
+        // An admin who may not look: what is left has no token that lives.
+        Err(Fault::NotFound | Fault::Denied(_)) => Ok(Vec::new()),
+        Err(fault) => Err(fault),
+    }
+}
+
+impl<'a> Probe<'a> {
+    fn named(admin: &'a Admin, setup: &'a Setup, name: &str) -> Self {
+        let policy = PolicyName::probe(&setup.instance, name);
+        Self { admin, setup, policy, key: format!("{}{name}", probe_versions()) }
+    }
+
     async fn run(&self, made: &mut Vec<String>) -> Result<(), String> {
         let Setup { mount, instance, .. } = self.setup;
         let said = |doing: &'static str| move |fault: Fault| format!("{doing}: {fault}");
@@ -47,17 +93,23 @@ impl Probe<'_> {
         let own = Arc::new(operator.token.clone());
         let tokens = Tokens::new(self.admin.bao.clone(), own, instance.clone(), mount.clone());
         let operator = self.admin.with(operator.token);
-        let policy = Policy::of_probe(mount);
-        tokens.ensure_policy(&self.policy, &policy).await.map_err(said("the operator writes a state's policy"))?;
-        let scoped = tokens.mint(&self.policy).await.map_err(said("the operator makes a state's token"))?;
-        made.push(scoped.accessor.clone());
-        let renewed = tokens.renew(&scoped.accessor).await.map_err(said("the operator renews a state's token"))?;
-        if renewed != Duration::from_secs(PERIOD) {
+        // Before there is its policy: should this one be left behind, it has no rights.
+        let renewed = tokens.mint(&self.policy).await.map_err(said("the operator makes a state's token"))?;
+        made.push(renewed.accessor.clone());
+        let lives = tokens.renew(&renewed.accessor).await.map_err(said("the operator renews a state's token"))?;
+        if lives != Duration::from_secs(PERIOD) {
             return Err(format!(
                 "a state's token lives for {} s without a renewal, and not for {PERIOD} s: the server allows less (max_lease_ttl)",
-                renewed.as_secs()
+                lives.as_secs()
             ));
         }
+        tokens.revoke(&renewed.accessor).await.map_err(said("the operator ends a state's token"))?;
+
+        let policy = Policy::of_probe(mount);
+        tokens.ensure_policy(&self.policy, &policy).await.map_err(said("the operator writes a state's policy"))?;
+        let scoped = tokens.mint_for(&self.policy, Some(LASTS)).await;
+        let scoped = scoped.map_err(said("the operator makes a state's token"))?;
+        made.push(scoped.accessor.clone());
 
         let state = self.admin.with(scoped.token);
         let data = format!("{mount}/data/{}", self.key);
@@ -104,14 +156,23 @@ impl Probe<'_> {
         minted(self.admin.ask(&Request::post("auth/token/create", body)).await?.auth)
     }
 
-    /// Removes what a try left that did not come to its end; where that fails, all but the policy ends by itself.
+    /// Removes what a try left that did not come to its end; where that fails, the next one does it.
     async fn tidy(&self, made: &[String]) {
-        let Setup { mount, .. } = self.setup;
-        let _ = self.admin.ask(&Request::delete(format!("{mount}/metadata/{}", self.key))).await;
         for accessor in made {
             let _ = self.admin.ask(&Request::revoke(accessor)).await;
         }
-        let _ = self.admin.ask(&Request::delete(format!("sys/policies/acl/{}", self.policy))).await;
+        let _ = self.remove().await;
+    }
+
+    /// Removes the entry, and then the policy, by which the next try would find what is left.
+    async fn remove(&self) -> Result<(), Fault> {
+        let part = format!("{}/metadata/{}", self.setup.mount, self.key);
+        match self.admin.ask(&Request::delete(part)).await {
+            Err(fault) if fault.passes() => return Err(fault),
+            // Where it cannot be removed now, it could not be later.
+            _ => {}
+        }
+        self.admin.ask(&Request::delete(format!("sys/policies/acl/{}", self.policy))).await.map(drop)
     }
 }
 

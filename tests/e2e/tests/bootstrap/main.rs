@@ -11,4 +11,5 @@ mod print;
 mod prompt;
 mod rights;
 mod tokens;
+mod tried;
 mod world;
