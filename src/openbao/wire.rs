@@ -144,7 +144,11 @@ impl Wire {
         let sender = if address.is_https() {
             let refused = |error: &dyn std::fmt::Display| Fault::Tls(format!("{address}: TLS failed: {error}"));
             let name = ServerName::try_from(address.host().to_owned()).map_err(|error| refused(&error))?;
-            let stream = self.tls.connect(name, stream).await.map_err(|error| refused(&error))?;
+            let failed = |error: std::io::Error| match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+                Some(error) => Fault::of_tls(&address.to_string(), error),
+                None => refused(&error),
+            };
+            let stream = self.tls.connect(name, stream).await.map_err(failed)?;
             speak(stream, address).await?
         } else {
             speak(stream, address).await?

@@ -10,10 +10,17 @@ use serde::Deserialize;
 
 use super::Fault;
 
+/// What OpenBao says of plain HTTP on a port for HTTPS, and nginx before it.
+const HTTPS: [&[u8]; 2] =
+    [b"Client sent an HTTP request to an HTTPS server", b"The plain HTTP request was sent to HTTPS port"];
+
 impl Fault {
     /// What an answer other than success means. `from` is the address that it came from.
     pub(super) fn of(from: &str, status: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
         let Some(said) = Said::parse(body) else {
+            if status == 400 && HTTPS.iter().any(|text| body.windows(text.len()).any(|part| part == *text)) {
+                return Self::Strange(format!("what answers at {from} speaks HTTPS: write https:// in its address"));
+            }
             let deleted = if status == 404 { deleted(body) } else { None };
             return deleted.unwrap_or_else(|| Self::unspoken(from, status, retry_after, body.is_empty()));
         };
@@ -117,9 +124,21 @@ impl Fault {
             cause = source;
         }
         match cause.downcast_ref::<rustls::Error>() {
-            Some(error) => Self::Tls(format!("{from}: TLS failed: {error}")),
+            Some(error) => Self::of_tls(from, error),
             None => Self::Unreachable(format!("{from} cannot be reached: {cause}")),
         }
+    }
+
+    /// What a failure of TLS means.
+    pub(super) fn of_tls(from: &str, error: &rustls::Error) -> Self {
+        let hint = match error {
+            // The first byte is none of TLS.
+            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType) => {
+                ". What answers there speaks no TLS: if that is OpenBao with plain HTTP, write http:// in its address"
+            }
+            _ => "",
+        };
+        Self::Tls(format!("{from}: TLS failed: {error}{hint}"))
     }
 }
 

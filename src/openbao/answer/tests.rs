@@ -120,7 +120,23 @@ const ANSWERS: &[(u16, &str, &str, &str)] = &[
     (200, "<html>It works!</html>", "strange", "unavailable"),
     (401, "<html>Sign in</html>", "strange", "unavailable"),
     (403, "<html>Blocked</html>", "strange", "unavailable"),
+    (400, PLAIN[0], "strange", "unavailable"),
+    (400, PLAIN[1], "strange", "unavailable"),
 ];
+
+/// Of plain HTTP to a port for HTTPS: OpenBao, and nginx before it.
+const PLAIN: [&str; 2] = [
+    "Client sent an HTTP request to an HTTPS server.\n",
+    "<html>\r\n<head><title>400 The plain HTTP request was sent to HTTPS port</title></head>\r\n</html>\r\n",
+];
+
+#[test]
+fn plain_http_where_https_is_spoken_is_said() {
+    for body in PLAIN {
+        assert!(fault(400, body).to_string().contains("write https://"), "{body}");
+    }
+    assert!(!fault(400, "<html>Bad Request</html>").to_string().contains("https://"));
+}
 
 #[test]
 fn each_recorded_answer_is_what_it_means() {

@@ -1,6 +1,6 @@
 //! The calls of an admin: in the namespace of the set-up, and in those around it.
 
-use std::time::Duration;
+use std::{iter::successors, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -61,10 +61,33 @@ impl Admin {
         Ok(Self { bao, token: self.token.clone() })
     }
 
+    /// Whether OpenBao knows the token, in this namespace or one around it: a namespace that is not there knows none.
+    ///
+    /// # Errors
+    /// It does not.
+    pub(super) async fn known(&self) -> Result<(), SetupError> {
+        const LOOKING: &str = "looking at the admin's token";
+        for namespace in outward(self.bao.settings().namespace.as_deref()) {
+            let here = doing(LOOKING, self.within(namespace))?;
+            match (here.ask(&Request::lookup_self()).await, namespace) {
+                (Err(Fault::InvalidToken | Fault::Gone(_)), Some(_)) => {}
+                (Err(fault @ Fault::InvalidToken), None) => return doing(LOOKING, Err(fault)),
+                // It may not look at itself, or something else is wrong, which is told of what is looked for.
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+
     /// The same connection with another token.
     pub(super) fn with(&self, token: Token) -> Self {
         Self { bao: self.bao.clone(), token }
     }
+}
+
+/// A namespace and those around it, up to the root, which is `None`.
+pub(super) fn outward(namespace: Option<&str>) -> impl Iterator<Item = Option<&str>> {
+    successors(Some(namespace), |inner| inner.map(|inner| inner.rsplit_once('/').map(|(outer, _)| outer)))
 }
 
 /// Names what was being done.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Setup,
-    admin::{Admin, SetupError, doing},
+    admin::{Admin, SetupError, doing, outward},
     item::{Item, State},
     make::foreign,
     probe::{probe, sweep},
@@ -66,6 +66,7 @@ pub async fn bootstrap(
     mut tell: impl FnMut(&Done),
 ) -> Result<usize, SetupError> {
     let admin = Admin { bao: bao.clone(), token: admin.clone() };
+    admin.known().await?;
     let mut new_mount = false;
     for item in setup.items() {
         let what = item.what();
@@ -110,15 +111,16 @@ pub async fn bootstrap(
 /// It may not do that anywhere.
 pub async fn revoke_admin(bao: &Bao, admin: &Token, setup: &Setup) -> Result<(), SetupError> {
     let admin = Admin { bao: bao.clone(), token: admin.clone() };
+    let mut done = Ok(());
     // A token may do this in its own namespace, which is that of the set-up or one around it.
-    let mut namespace = setup.namespace.as_deref();
-    loop {
+    for namespace in outward(setup.namespace.as_deref()) {
         let here = doing("ending the admin's token", admin.within(namespace))?;
-        match (here.ask(&Request::post("auth/token/revoke-self", json!({}))).await, namespace) {
-            (Err(Fault::Denied(_)), Some(inner)) => namespace = inner.rsplit_once('/').map(|(outer, _)| outer),
-            (done, _) => return doing("ending the admin's token", done.map(drop)),
+        done = here.ask(&Request::post("auth/token/revoke-self", json!({}))).await.map(drop);
+        if !matches!(done, Err(Fault::Denied(_))) {
+            break;
         }
     }
+    doing("ending the admin's token", done)
 }
 
 impl fmt::Display for Done {

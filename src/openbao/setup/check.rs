@@ -52,6 +52,8 @@ impl Report {
 /// OpenBao cannot be asked now, or does not know the token.
 pub async fn check(bao: &Bao, admin: &Token, setup: &Setup, file: Option<&Path>) -> Result<Report, SetupError> {
     let admin = Admin { bao: bao.clone(), token: admin.clone() };
+    // Where its namespace is not there, no call would tell: everything would only be missing.
+    admin.known().await?;
     let mut findings = look(&admin, setup.items()).await?;
     if let Some(file) = file {
         findings.push(operator_file(bao, setup, file).await?);

@@ -29,6 +29,8 @@ impl Entry {
             Ok(found) => Ok(self.compare(&found.data)),
             Err(Fault::NotFound | Fault::Gone(_)) => Ok(State::Missing),
             Err(Fault::Denied(_)) => Ok(unread(&self.path)),
+            // Something is mounted there that has no such thing.
+            Err(fault @ Fault::Refused { .. }) => Ok(State::Unread(fault.to_string())),
             Err(fault) => Err(fault),
         }
     }

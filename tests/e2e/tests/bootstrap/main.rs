@@ -13,3 +13,4 @@ mod rights;
 mod tokens;
 mod tried;
 mod world;
+mod wrong;
