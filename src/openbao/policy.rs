@@ -29,6 +29,12 @@ impl Policy {
         Self::of_keys(mount, &keys::head(path), &keys::versions(path))
     }
 
+    /// The state that a policy is of, from its text; none where it is of something else, or of another mount.
+    pub(super) fn state_of(mount: &Mount, text: &str) -> Option<StatePath> {
+        let path = text.strip_prefix(&format!("path \"{mount}/data/"))?.split('"').next()?;
+        StatePath::parse(path).ok().filter(|path| Self::of_state(mount, path).to_string() == text)
+    }
+
     /// Of the token that a set-up is tried with: as a state's, for keys that no state has.
     pub(super) fn of_probe(mount: &Mount) -> Self {
         Self::of_keys(mount, PROBE, &probe_versions())
@@ -118,6 +124,19 @@ path "kv/tofu/metadata/.versions/team:net.work:prod_1/*" { capabilities = ["read
             ),
         ] {
             assert_eq!(Policy::of_state(&mount(at), &StatePath::parse(path).unwrap()).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn the_state_of_a_policy_is_known_from_its_text() {
+        let (states, path) = (mount("states"), StatePath::parse("team/net.work/prod_1").unwrap());
+        let text = Policy::of_state(&states, &path).to_string();
+        assert_eq!(Policy::state_of(&states, &text), Some(path.clone()));
+        let operator = Policy::of_operator(&states, &Instance::parse("prod").unwrap()).to_string();
+        let (probe, other) = (Policy::of_probe(&states).to_string(), Policy::of_state(&mount("kv"), &path).to_string());
+        let more = format!("{text}path \"x\" {{ capabilities = [\"read\"] }}\n");
+        for text in ["", "path \"states/data/a/b\" {}", &operator, &probe, &other, &more] {
+            assert_eq!(Policy::state_of(&states, text), None, "{text}");
         }
     }
 

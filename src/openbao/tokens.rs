@@ -80,20 +80,21 @@ impl Tokens {
         &self.own
     }
 
-    /// Sees to it that a policy has this text; answers whether it had not.
+    /// Sees to it that a policy has this text; answers which it had in place of it: an empty one, where there was none.
     ///
     /// # Errors
     /// OpenBao did not do it.
-    pub async fn ensure_policy(&self, name: &PolicyName, policy: &Policy) -> Result<bool, Fault> {
+    pub async fn ensure_policy(&self, name: &PolicyName, policy: &Policy) -> Result<Option<String>, Fault> {
         let at = format!("sys/policies/acl/{name}");
         let wanted = policy.to_string();
-        match self.ask(&Request::get(&at)).await {
-            Ok(found) if found.data["policy"] == wanted => return Ok(false),
-            Ok(_) | Err(Fault::NotFound) => {}
+        let before = match self.ask(&Request::get(&at)).await {
+            Ok(found) if found.data["policy"] == wanted => return Ok(None),
+            Ok(found) => found.data["policy"].as_str().unwrap_or_default().to_owned(),
+            Err(Fault::NotFound) => String::new(),
             Err(fault) => return Err(fault),
-        }
+        };
         self.ask(&Request::post(&at, json!({ "policy": wanted }))).await?;
-        Ok(true)
+        Ok(Some(before))
     }
 
     /// Deletes a policy; none is as good.

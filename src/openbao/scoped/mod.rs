@@ -15,9 +15,12 @@ use async_trait::async_trait;
 use jiff::SignedDuration;
 use tokio::sync::Mutex;
 
-use crate::openbao::{
-    Fault, Keeper, KeeperError, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
-    pace::{self, Pace, Supplier as _},
+use crate::{
+    openbao::{
+        Fault, Keeper, KeeperError, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
+        pace::{self, Pace, Supplier as _},
+    },
+    store::StatePath,
 };
 
 /// How long a token that was replaced still lives, for the replicas that have not seen the other yet.
@@ -48,6 +51,8 @@ struct Work {
     life: Option<Span>,
     /// What is wrong, as it was last logged.
     trouble: Option<Fault>,
+    /// The other path that the policy was found to be of, and how many times in a row.
+    other: Option<(StatePath, u32)>,
 }
 
 /// How long a token lives, by the clock of this machine.

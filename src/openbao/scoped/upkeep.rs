@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::{Found, Inner, RETIRED, Replica, Span, Work, due, unkept};
 use crate::{
-    openbao::{Fault, Kept, Retired, Token, pace::Supplier},
+    openbao::{Fault, Kept, Policy, Retired, Token, pace::Supplier},
     store::{BootClock, Clock as _},
 };
 
@@ -48,12 +48,30 @@ impl Inner {
         if life.policies != [self.name.as_str()] {
             return Ok(Found::Wrong);
         }
-        let mended = self.tokens.ensure_policy(&self.name, &self.policy).await?;
+        let mended = self.mend(work).await?;
         if mended {
             info!(policy = %self.name, "the policy of a state was not as it should be in OpenBao, and was written");
         }
         work.life = life.left.map(|left| Span { ends: BootClock.boot() + left, whole: life.whole });
         Ok(Found::Good { mended })
+    }
+
+    /// Makes the policy what it should be; answers whether it was not. Where another process gives the resource another
+    /// path, each takes the policy from the other for ever.
+    async fn mend(&self, work: &mut Work) -> Result<bool, Fault> {
+        let Some(before) = self.tokens.ensure_policy(&self.name, &self.policy).await? else { return Ok(false) };
+        let state = |text: &str| Policy::state_of(self.tokens.mount(), text);
+        let Some((other, own)) = state(&before).zip(state(&self.policy.to_string())) else { return Ok(true) };
+        let times = work.other.take().filter(|(before, _)| *before == other).map_or(1, |(_, times)| times + 1);
+        // Once it may be a resource that moved, of which this process heard first.
+        if times == 2 {
+            warn!(
+                policy = %self.name, path = %own, other = %other,
+                "another process serves this resource with another path, and each takes the right to its path from the other: give all processes of an instance the same manifests"
+            );
+        }
+        work.other = Some((other, times));
+        Ok(true)
     }
 
     /// Makes a token in place of `old`, that still `lives` or does not; answers false where another replica made one
@@ -64,7 +82,7 @@ impl Inner {
             Some(old) => old.retired.clone(),
             None => self.keeper.left(&self.name).await.map_err(unkept)?,
         };
-        self.tokens.ensure_policy(&self.name, &self.policy).await?;
+        self.mend(work).await?;
         let made = self.tokens.mint(&self.name).await?;
         let replaced = old.filter(|_| lives).map(|old| old.accessor.clone());
         retired.extend(replaced.map(|accessor| Retired { accessor, since: Timestamp::now() }));

@@ -3,7 +3,6 @@
 use std::{fs, time::Duration};
 
 use serde_json::{Value, json};
-use tofustate::{openbao::TokenSource as _, store::KvError};
 
 use super::{PATH, held, read, write};
 use crate::world::{ROLE, World, off, policy, private, run, state};
@@ -87,32 +86,5 @@ fn who_gives_up_half_way_leaves_no_token_that_nobody_knows() {
             state(&stores, path).get(path).await.unwrap();
             assert_eq!(off(|| world.tokens_of(&policy(path))).len(), 1, "{path}");
         }
-    });
-}
-
-#[test]
-fn a_resource_that_moves_to_another_path_takes_its_policy_along() {
-    let Some(world) = World::set_up("a_resource_that_moves_to_another_path_takes_its_policy_along") else { return };
-    run(async {
-        let stores = world.stores();
-        let before = state(&stores, PATH);
-        write(&*before).await;
-        let old = held(&stores);
-        // The same resource, registered with another path.
-        let owner = tofustate::store::head::Owner {
-            instance: "prod".to_owned(),
-            namespace: "team".to_owned(),
-            name: "app".to_owned(),
-            claim: 1,
-            released: false,
-        };
-        let moved = tofustate::store::StatePath::parse("team/moved").unwrap();
-        let after = tofustate::store::Stores::state(&stores, &moved, &owner);
-        assert_eq!(after.get("team/moved").await.unwrap(), None);
-        for _ in 0..3 {
-            assert!(matches!(before.get(PATH).await, Err(KvError::Denied(_))), "the former path is given up");
-            assert_eq!(after.get("team/moved").await.unwrap(), None, "and does not take the policy back");
-        }
-        assert!(old.refused(&old.token().unwrap()).await.eq(&false));
     });
 }

@@ -2,6 +2,7 @@
 
 mod healed;
 mod made;
+mod paths;
 mod renewed;
 
 use std::{sync::Arc, time::Duration};
