@@ -36,6 +36,7 @@ impl Fault {
             400 if has("check-and-set parameter did not match") => Self::CasMismatch,
             // A KV v2 mount that was just made, as the active node has it and as a standby does.
             400 if has("Upgrading from non-versioned to versioned") => Self::NotReady(message()),
+            400 if has("is currently being created or deleted") => Self::NotReady(message()),
             400 if has("Waiting for the primary to upgrade") => Self::Standby(from.to_owned()),
             // A token that has no right to it is one error in a list, a token that is none the only one.
             403 if said.text == "permission denied" || has("invalid token") => Self::InvalidToken,

@@ -31,6 +31,12 @@ const ANSWERS: &[(u16, &str, &str, &str)] = &[
         "not_ready",
         "unavailable",
     ),
+    (
+        400,
+        r#"{"errors":["namespace with that name exists and is currently being created or deleted"]}"#,
+        "not_ready",
+        "unavailable",
+    ),
     // A standby, of the same mount.
     (
         400,

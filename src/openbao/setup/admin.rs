@@ -10,7 +10,7 @@ use crate::openbao::{
 };
 
 /// How long a mount that was just made may take until it can be used, and another hindrance until it passes.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Why a set-up, or a look at one, did not come to its end.

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{
     Setup,
-    admin::{Admin, SetupError, doing, outward},
+    admin::{Admin, PATIENCE, SetupError, doing, outward},
     item::{Item, State},
     make::foreign,
     probe::{probe, sweep},
@@ -16,6 +16,8 @@ use crate::openbao::{Bao, Fault, Token, request::Request};
 
 /// How long an OpenBao that is just being started is waited for.
 const STARTS: Duration = Duration::from_secs(15);
+/// How long a write is tried again that OpenBao could not do, as where two write the same at once.
+const COLLIDES: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// Waits for an active node, for some seconds: OpenBao may just be starting. `tell` hears once that it waits, and why.
@@ -71,7 +73,7 @@ pub async fn bootstrap(
     for item in setup.items() {
         let what = item.what();
         let config = matches!(&item, Item::Entry(entry) if entry.path == format!("{}/config", setup.mount));
-        let mut was = doing(format!("looking for {what}"), item.look(&admin).await)?;
+        let mut was = look(&admin, &item).await?;
         match &was {
             State::Good => {}
             State::Unread(why) => {
@@ -84,12 +86,7 @@ pub async fn bootstrap(
                         setup.mount
                     )));
                 }
-                item.make(&admin, &was).await?;
-                // Whatever OpenBao made of it.
-                let is = doing(format!("looking for {what}"), item.look(&admin).await)?;
-                if is != State::Good {
-                    return Err(SetupError::Probe(format!("{what} was written and {is}")));
-                }
+                make(&admin, &item, &was).await?;
             }
         }
         match &item {
@@ -103,6 +100,39 @@ pub async fn bootstrap(
     let left = doing("removing what an earlier try left", sweep(&admin, setup).await)?;
     probe(&admin, setup).await?;
     Ok(left)
+}
+
+/// Looks for a thing. One that is just being made or removed is waited for.
+async fn look(admin: &Admin, item: &Item) -> Result<State, SetupError> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        let found = doing(format!("looking for {}", item.what()), item.look(admin).await)?;
+        if !found.passes() || Instant::now() >= until {
+            return Ok(found);
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+/// Makes a thing what it should be, which it was not. Another bootstrap may do the same at this moment: what fails by that
+/// is looked at again.
+async fn make(admin: &Admin, item: &Item, was: &State) -> Result<(), SetupError> {
+    let until = Instant::now() + COLLIDES;
+    loop {
+        let made = item.make(admin, was).await;
+        let again = match &made {
+            Ok(()) | Err(SetupError::Fault { fault: Fault::Refused { .. }, .. }) => false,
+            Err(SetupError::Fault { fault: Fault::Failed { .. }, .. }) => Instant::now() < until,
+            Err(_) => return made,
+        };
+        // Whatever OpenBao made of it, or another that was faster.
+        match (look(admin, item).await?, made) {
+            (State::Good, _) => return Ok(()),
+            (is, Ok(())) => return Err(SetupError::Probe(format!("{} was written and {is}", item.what()))),
+            (_, Err(error)) if !again => return Err(error),
+            _ => sleep(PAUSE).await,
+        }
+    }
 }
 
 /// Ends the admin's token.

@@ -6,6 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::openbao::Mount;
 
+/// What a namespace has that is just being made or deleted.
+pub(super) const TAINTED: &str = "tainted";
+
 /// One thing of the set-up.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Item {
@@ -64,6 +67,13 @@ impl Item {
             Self::Auth(mount) => format!("the Kubernetes login at auth/{mount}"),
             Self::Entry(entry) => entry.what.clone(),
         }
+    }
+}
+
+impl State {
+    /// Whether it will be another soon.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self, Self::Differs(all) if all.iter().any(|one| one.field == TAINTED))
     }
 }
 

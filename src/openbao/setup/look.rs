@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     admin::Admin,
-    item::{Difference, Entry, Item, State},
+    item::{Difference, Entry, Item, State, TAINTED},
 };
 use crate::openbao::{Fault, Mount, request::Request};
 
@@ -40,7 +40,7 @@ async fn namespace(admin: &Admin, parent: Option<&str>, name: &str) -> Result<St
     let path = format!("sys/namespaces/{name}");
     match admin.within(parent)?.ask(&Request::get(&path)).await {
         Ok(found) => {
-            let wrong = ["tainted", "locked"].into_iter().filter(|field| found.data[field] == true);
+            let wrong = [TAINTED, "locked"].into_iter().filter(|field| found.data[field] == true);
             let wrong: Vec<_> = wrong.map(|field| Difference::of(field, &json!(true), &json!(false))).collect();
             Ok(if wrong.is_empty() { State::Good } else { State::Differs(wrong) })
         }

@@ -46,7 +46,8 @@ pub(super) async fn foreign(admin: &Admin, mount: &Mount) -> Result<bool, SetupE
     match admin.ask(&Request::list(format!("{mount}/metadata"))).await {
         Ok(found) => {
             let found = found.data["keys"].as_array().cloned().unwrap_or_default();
-            Ok(!found.is_empty() && !found.iter().any(|key| key == keys::OWNERS))
+            // The latter also of another bootstrap's try.
+            Ok(!found.is_empty() && !found.iter().any(|key| key == keys::OWNERS || key == keys::VERSIONS))
         }
         Err(Fault::NotFound) => Ok(false),
         Err(fault) => Err(SetupError::Fault { doing: format!("listing the mount {mount}"), fault }),

@@ -10,6 +10,7 @@ mod login;
 mod print;
 mod prompt;
 mod rights;
+mod together;
 mod tokens;
 mod tried;
 mod world;
