@@ -55,6 +55,7 @@
 //! ```
 
 pub mod cli;
+pub mod controller;
 pub mod crd;
 pub mod http;
 pub mod openbao;
