@@ -47,7 +47,7 @@ pub(crate) async fn ours(listener: TcpListener, names: Vec<String>, stores: &dyn
         let hash = CredentialHash::of(TOKEN);
         let credentials = vec![Credential { identity: "token".to_owned(), role: Role::ReadWrite, hash }];
         let resource = ResourceName { namespace: "bench".to_owned(), name };
-        backends.push(Arc::new(Backend { resource, state, credentials }));
+        backends.push(Arc::new(Backend { resource, state, credentials, former: Vec::new() }));
     }
     registry.replace(backends);
     let clocks = Arc::new(clocks);

@@ -94,7 +94,7 @@ async fn served() -> Router {
         .map(|(identity, role, token)| Credential { identity: identity.into(), role, hash: CredentialHash::of(token) });
     let resource = ResourceName { namespace: "team".into(), name: "app".into() };
     let registry = Arc::new(Registry::default());
-    registry.replace([Arc::new(Backend { resource, state, credentials: credentials.into() })]);
+    registry.replace([Arc::new(Backend { resource, state, credentials: credentials.into(), former: Vec::new() })]);
     router(App::new(registry, HttpOptions::default(), HttpMetrics::default()))
 }
 

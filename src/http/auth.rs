@@ -10,7 +10,7 @@ use tracing::info;
 use super::{reply::Reply, router::App};
 use crate::{
     crd::StatePath,
-    registry::{Backend, CredentialHash, Role},
+    registry::{Backend, CredentialHash, Redacted, Role, SaltedHash},
 };
 
 /// A request that may go on.
@@ -18,22 +18,25 @@ pub(super) struct Caller {
     pub(super) backend: Arc<Backend>,
     pub(super) identity: String,
     pub(super) role: Role,
+    pub(super) token: Redacted<String>,
+    /// The credential was replaced: it may end the run whose lock it took, and nothing else.
+    pub(super) former: bool,
 }
 
 /// The token of a request: the password of Basic, or Bearer.
-fn token(headers: &HeaderMap) -> Option<CredentialHash> {
+fn token(headers: &HeaderMap) -> Option<Redacted<String>> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, rest) = value.split_once(' ')?;
     let rest = rest.trim();
     if scheme.eq_ignore_ascii_case("bearer") {
-        return Some(CredentialHash::of(rest));
+        return Some(rest.to_owned().into());
     }
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
     let text = BASE64.decode(rest).ok()?;
     let at = text.iter().position(|byte| *byte == b':')?;
-    std::str::from_utf8(text.get(at + 1..)?).ok().map(CredentialHash::of)
+    std::str::from_utf8(text.get(at + 1..)?).ok().map(|token| token.to_owned().into())
 }
 
 /// Finds out who calls.
@@ -42,12 +45,13 @@ pub(super) fn authenticate(app: &App, path: &StatePath, headers: &HeaderMap, pee
         let sentence = "the registered paths are not loaded yet; try again in a moment";
         return Err(Reply::unavailable("starting", sentence));
     }
-    let Some(hash) = token(headers) else {
+    let Some(token) = token(headers) else {
         let sentence =
             "this path needs a credential: set username and password of the http backend to the state's token";
         return Err(Reply::error(StatusCode::UNAUTHORIZED, "no_credential", sentence)
             .with(header::WWW_AUTHENTICATE, "Basic realm=\"tofustate\", charset=\"UTF-8\""));
     };
+    let hash = CredentialHash::of(token.expose());
     let backend = app.registry.get(path);
     let credentials = backend.as_ref().map_or(app.nobody.as_slice(), |backend| backend.credentials.as_slice());
     // All are compared, so that the time tells neither which one matched nor whether the path is registered.
@@ -57,21 +61,56 @@ pub(super) fn authenticate(app: &App, path: &StatePath, headers: &HeaderMap, pee
             found = Some(credential);
         }
     }
-    match (&backend, found) {
-        (Some(backend), Some(credential)) => {
-            let (identity, role) = (credential.identity.clone(), credential.role);
-            Ok(Caller { backend: backend.clone(), identity, role })
-        }
+    let found = found.map(|credential| (credential.identity.clone(), credential.role));
+    match (backend, found) {
+        (Some(backend), Some((identity, role))) => Ok(Caller { backend, identity, role, token, former: false }),
+        (Some(backend), None) => match former(&backend, &token) {
+            Some(identity) => Ok(Caller { backend, identity, role: Role::ReadWrite, token, former: true }),
+            None => Err(refused(app, path, peer)),
+        },
         _ => Err(refused(app, path, peer)),
     }
+}
+
+/// As whom a replaced credential was known, while it may still be used.
+fn former(backend: &Backend, token: &Redacted<String>) -> Option<String> {
+    let now = (!backend.former.is_empty()).then(|| backend.state.now())?;
+    let mut of = backend.former.iter().filter(|former| former.until > now && former.hash.is_of(token.expose()));
+    of.next().map(|former| former.identity.clone())
+}
+
+/// What a replaced credential may still do: write and unlock under the lock of this id, if it took that.
+pub(super) async fn may_finish(app: &App, caller: &Caller, lock: Option<&str>) -> Result<(), Reply> {
+    if !caller.former {
+        return Ok(());
+    }
+    let head = caller.backend.state.latest(&mut app.budget()).await?;
+    let took = head.lock.as_ref().is_some_and(|held| {
+        let hash = held.credential.as_ref().and_then(|kept| SaltedHash::parse(kept.expose()));
+        Some(held.id.as_str()) == lock && hash.is_some_and(|hash| hash.is_of(caller.token.expose()))
+    });
+    if took {
+        return Ok(());
+    }
+    info!(path = %caller.backend.path(), identity = caller.identity, "refused: this credential was replaced, and did not take the lock");
+    Err(forbidden())
+}
+
+/// The same for a replaced credential that asks for anything else.
+pub(super) fn is_current(caller: &Caller) -> Result<(), Reply> {
+    if caller.former { Err(forbidden()) } else { Ok(()) }
+}
+
+fn forbidden() -> Reply {
+    let sentence = "the credential is not one of this path, or the path is not registered; check both";
+    Reply::error(StatusCode::FORBIDDEN, "forbidden", sentence)
 }
 
 fn refused(app: &App, path: &StatePath, peer: IpAddr) -> Reply {
     if let Err(wait) = app.logins.check(peer, path) {
         return Reply::slow_down("too_many_failed_logins", "too many failed logins; wait, then check the token", wait);
     }
-    let sentence = "the credential is not one of this path, or the path is not registered; check both";
-    Reply::error(StatusCode::FORBIDDEN, "forbidden", sentence)
+    forbidden()
 }
 
 /// A write or a lock by a credential that may only read.
@@ -100,11 +139,10 @@ mod tests {
             headers.insert(header::AUTHORIZATION, value.parse().unwrap());
             token(&headers)
         };
-        let secret = CredentialHash::of("s3:cret");
         for good in
             [format!("Basic {}", BASE64.encode("any:s3:cret")), "bearer s3:cret".into(), "Bearer  s3:cret ".into()]
         {
-            assert!(of(&good).is_some_and(|hash| hash.matches(&secret)), "{good}");
+            assert_eq!(of(&good).unwrap().expose(), "s3:cret", "{good}");
         }
         for bad in ["Basic !!", "Basic YQ==", "Digest x", "Basic", "s3:cret"] {
             assert!(of(bad).is_none(), "{bad}");

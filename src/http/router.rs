@@ -17,7 +17,7 @@ use axum::{
 use tracing::{Instrument as _, Span, debug, field::Empty, info_span, record_all};
 
 use super::{
-    auth::{Caller, authenticate},
+    auth::{Caller, authenticate, is_current},
     body::{BodyTimes, Incoming},
     delete, lock, read,
     reply::Reply,
@@ -202,6 +202,9 @@ async fn dispatch(
     parts: &Parts,
     incoming: &mut Incoming,
 ) -> Result<Reply, Reply> {
+    if !matches!(verb, Verb::Write | Verb::Unlock) {
+        is_current(caller)?;
+    }
     match verb {
         Verb::Get => read::get(app, caller, &parts.headers).await,
         Verb::Write => write::post(app, caller, &parts.uri, &parts.headers, incoming).await,

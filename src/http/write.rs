@@ -3,7 +3,7 @@
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use super::{
-    auth::{Caller, may_write},
+    auth::{Caller, may_finish, may_write},
     body::Incoming,
     reply::Reply,
     router::App,
@@ -19,6 +19,7 @@ pub(super) async fn post(
 ) -> Result<Reply, Reply> {
     may_write(caller, false)?;
     let lock = lock_id(uri)?;
+    may_finish(app, caller, lock.as_deref()).await?;
     let call = WriteCall {
         lock: lock.as_deref(),
         identity: &caller.identity,

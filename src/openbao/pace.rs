@@ -99,7 +99,7 @@ pub(super) async fn refused<S: Supplier>(from: &Arc<S>, token: &Token) -> bool {
 }
 
 /// Does all of it, also where whoever waits for it gives up half-way: a token that was made is to be kept.
-async fn to_its_end<T: Send + 'static>(
+pub(super) async fn to_its_end<T: Send + 'static>(
     work: impl Future<Output = Result<T, Fault>> + Send + 'static,
 ) -> Result<T, Fault> {
     let done = tokio::spawn(work.in_current_span()).await;

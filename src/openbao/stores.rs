@@ -76,6 +76,23 @@ impl OpenBaoStores {
         }
     }
 
+    /// Ends what a resource's state has in OpenBao besides the state itself: its tokens, its policy. Nothing uses them any
+    /// more. Done already is done.
+    ///
+    /// # Errors
+    /// OpenBao did not do it, or what is kept cannot be told.
+    pub async fn forget(&self, namespace: &str, name: &str) -> Result<(), Fault> {
+        let inner = &self.inner;
+        // A resource without such a name never had any.
+        let Ok(name) = PolicyName::new(inner.tokens.instance(), namespace, name) else { return Ok(()) };
+        let held = inner.states().remove(&name);
+        if let Some((_, token)) = held {
+            token.end().await?;
+        }
+        inner.end_kept(&name).await?;
+        inner.tokens.delete_policy(&name).await
+    }
+
     /// Ends the tokens of all states, also those that an earlier process left: at the end of a process that keeps them for
     /// nobody. What could not be ended is kept for the next one.
     pub async fn end(&self) {
@@ -102,15 +119,18 @@ impl Inner {
 
     /// Ends what is kept for states that nobody asked for since: their manifests went before this process began.
     async fn end_left(&self) -> Result<(), Fault> {
-        let unkept = |error: KeeperError| Fault::NotKept(error.to_string());
         for name in self.keeper.all(self.tokens.instance()).await.map_err(unkept)? {
-            let Some(kept) = self.keeper.load(&name).await.map_err(unkept)? else { continue };
-            for accessor in kept.retired.iter().map(|retired| &retired.accessor).chain([&kept.accessor]) {
-                self.tokens.revoke(accessor).await?;
-            }
-            self.keeper.replace(&name, Some(&kept.accessor), None).await.map_err(unkept)?;
+            self.end_kept(&name).await?;
         }
         Ok(())
+    }
+
+    async fn end_kept(&self, name: &PolicyName) -> Result<(), Fault> {
+        let Some(kept) = self.keeper.load(name).await.map_err(unkept)? else { return Ok(()) };
+        for accessor in kept.retired.iter().map(|retired| &retired.accessor).chain([&kept.accessor]) {
+            self.tokens.revoke(accessor).await?;
+        }
+        self.keeper.replace(name, Some(&kept.accessor), None).await.map(drop).map_err(unkept)
     }
 
     fn scoped(&self, path: &StatePath, owner: &Owner) -> Result<ScopedToken, BadName> {
@@ -128,6 +148,10 @@ impl Inner {
         states.insert(name, (path.clone(), token.clone()));
         Ok(token)
     }
+}
+
+fn unkept(error: KeeperError) -> Fault {
+    Fault::NotKept(error.to_string())
 }
 
 impl Stores for OpenBaoStores {

@@ -3,7 +3,9 @@
 
 mod credential;
 pub mod folder;
+pub mod open;
 mod tenancy;
+pub mod token;
 
 use std::{
     collections::HashMap,
@@ -18,7 +20,7 @@ use arc_swap::ArcSwap;
 
 pub use crate::store::Redacted;
 use crate::store::{State, StatePath};
-pub use credential::{Credential, CredentialHash, Role, WEAK_TOKEN, identity};
+pub use credential::{Credential, CredentialHash, Former, Role, SaltedHash, WEAK_TOKEN, identity};
 pub use tenancy::Tenancy;
 
 /// A resource by namespace and name.
@@ -44,6 +46,8 @@ pub struct Backend {
     pub state: State,
     /// Who may use it.
     pub credentials: Vec<Credential>,
+    /// Who may still end the run whose lock they hold.
+    pub former: Vec<Former>,
 }
 
 impl Backend {
@@ -92,6 +96,11 @@ impl Registry {
             };
             all
         });
+    }
+
+    /// What should be registered is: from now on a path that is not here is not registered.
+    pub fn loaded(&self) {
+        self.loaded.store(true, Ordering::Release);
     }
 
     /// Replaces all backends at once.

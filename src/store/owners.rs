@@ -137,12 +137,25 @@ pub async fn claim(
 }
 
 /// A claim that somebody has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Its number, to be repeated in the head.
     pub number: u64,
     /// This call made it, or may have: an attempt of it was sent. Else it was there before.
     pub new: bool,
+    /// It took the place of a claim that left a state.
+    pub inherits: bool,
+    /// The resource that made it.
+    pub uid: Option<String>,
+}
+
+impl Claim {
+    /// Whether the path never had a head for whoever made this claim, as far as the entry tells: nobody had it before, or
+    /// this very resource did, and nothing of its state is on record. Only then a head may be made where none is.
+    #[must_use]
+    pub fn is_first_of(&self, who: &Claimant) -> bool {
+        !self.inherits && (self.new || who.uid.is_some() && self.uid == who.uid)
+    }
 }
 
 /// As [`claim`], and tells whether the path was this resource's before.
@@ -156,14 +169,17 @@ pub async fn win(
     adopt: bool,
     budget: &mut Budget,
 ) -> Result<Claim, ClaimError> {
-    let new = AtomicBool::new(false);
+    let (new, inherits) = (AtomicBool::new(false), AtomicBool::new(false));
     let decide = |found: Option<&OwnerEntry>| {
         let wanted = claimed(found, who, adopt)?;
         new.fetch_or(wanted.is_some(), Ordering::Relaxed);
+        let left = found.is_some_and(|entry| entry.released == Some(Leftover::State));
+        inherits.fetch_or(left, Ordering::Relaxed);
         Ok(wanted)
     };
     let entry = change(kv, path, "claiming the path", budget, decide).await?;
-    Ok(Claim { number: entry.claim, new: new.load(Ordering::Relaxed) })
+    let (new, inherits) = (new.load(Ordering::Relaxed), inherits.load(Ordering::Relaxed));
+    Ok(Claim { number: entry.claim, new, inherits, uid: entry.uid })
 }
 
 /// Whether [`claim`] would win the path now, without leave to take another's state. Changes nothing.
@@ -171,10 +187,56 @@ pub async fn win(
 /// # Errors
 /// As [`claim`].
 pub async fn free_for(kv: &dyn Kv, path: &StatePath, who: &Claimant, budget: &mut Budget) -> Result<(), ClaimError> {
+    look(kv, path, budget, |found| claimed(found, who, false).map(drop)).await
+}
+
+/// Whom a path belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody, and it holds nothing of anybody's.
+    Free,
+    /// The resource that asks, by this claim.
+    Own(u64),
+    /// The resource that asks gave it up.
+    Released,
+    /// Another, or it holds another's state.
+    Anothers,
+}
+
+/// Whom the path belongs to now, as `who` sees it. Changes nothing.
+///
+/// # Errors
+/// As [`claim`], but for a conflict.
+pub async fn standing(
+    kv: &dyn Kv,
+    path: &StatePath,
+    who: &Claimant,
+    budget: &mut Budget,
+) -> Result<Standing, ClaimError> {
+    let found = |found: Option<&OwnerEntry>| {
+        Ok(match found {
+            None => Standing::Free,
+            Some(entry) => match entry.released {
+                None if who.has(entry) => Standing::Own(entry.claim),
+                Some(_) if who.has(entry) => Standing::Released,
+                Some(Leftover::Nothing) => Standing::Free,
+                None | Some(Leftover::State) => Standing::Anothers,
+            },
+        })
+    };
+    look(kv, path, budget, found).await
+}
+
+async fn look<T>(
+    kv: &dyn Kv,
+    path: &StatePath,
+    budget: &mut Budget,
+    tell: impl Fn(Option<&OwnerEntry>) -> Result<T, ClaimError>,
+) -> Result<T, ClaimError> {
     let key = keys::owner(path);
     loop {
         let error = match budget.within(read(kv, &key)).await {
-            Ok(Ok(found)) => return claimed(found.as_ref().map(|(entry, _)| entry), who, false).map(drop),
+            Ok(Ok(found)) => return tell(found.as_ref().map(|(entry, _)| entry)),
             Ok(Err(Failed::Final(error))) => return Err(error),
             Ok(Err(Failed::Store(error))) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tracing::info;
 
@@ -47,6 +48,12 @@ impl State {
     #[must_use]
     pub fn path(&self) -> &StatePath {
         &self.inner.path
+    }
+
+    /// The time by the store's clock.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.inner.kv.now()
     }
 
     /// Changes what the resource asks for.

@@ -6,12 +6,14 @@ mod engine;
 mod http;
 mod openbao;
 mod otlp;
+mod report;
 mod run;
 mod start;
 
 pub use engine::{EngineMetrics, UploadGuard};
 pub use http::HttpMetrics;
 pub use openbao::OpenBaoMetrics;
+pub use report::ReportMetrics;
 pub use run::{join, traceparent};
 pub use start::{Telemetry, TelemetryError, start};
 

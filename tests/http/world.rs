@@ -101,7 +101,7 @@ impl World {
         let backend = |state: &State, credentials| {
             let name = state.path().as_str().split('/').next_back().unwrap().to_owned();
             let resource = ResourceName { namespace: "team".into(), name };
-            Arc::new(Backend { resource, state: state.clone(), credentials })
+            Arc::new(Backend { resource, state: state.clone(), credentials, former: Vec::new() })
         };
         let both =
             vec![credential("token", Role::ReadWrite, TOKEN), credential("access/viewer", Role::ReadOnly, VIEWER)];

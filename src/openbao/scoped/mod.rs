@@ -12,7 +12,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
         Fault, Keeper, KeeperError, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
         pace::{self, Pace, Supplier as _},
     },
-    store::StatePath,
+    store::{BootClock, Clock as _, StatePath},
 };
 
 /// How long a token that was replaced still lives, for the replicas that have not seen the other yet.
@@ -53,6 +53,17 @@ struct Work {
     trouble: Option<Fault>,
     /// The other path that the policy was found to be of, and how many times in a row.
     other: Option<(StatePath, u32)>,
+}
+
+/// A state's policy and token, as they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Seen {
+    /// The policy's name.
+    pub policy: String,
+    /// What names the token without giving its rights.
+    pub accessor: String,
+    /// When the token ends, if it is not renewed.
+    pub expires: Option<Timestamp>,
 }
 
 /// How long a token lives, by the clock of this machine.
@@ -119,6 +130,29 @@ impl ScopedToken {
         self.inner.work.lock().await.trouble.as_ref().map(ToString::to_string)
     }
 
+    /// Looks whether the policy and the token are as they should be, and makes them so.
+    ///
+    /// # Errors
+    /// OpenBao did not do it, or the token cannot be kept.
+    pub async fn check(&self) -> Result<Seen, Fault> {
+        let mut work = self.inner.work.clone().lock_owned().await;
+        let inner = self.inner.clone();
+        pace::to_its_end(async move {
+            if inner.closed.load(Ordering::Relaxed) {
+                return Err(given_up());
+            }
+            let done = inner.establish(&mut work, None).await;
+            inner.note(&mut work, done.as_ref().err());
+            done?;
+            let held = inner.held.load_full().ok_or_else(given_up)?;
+            let now = BootClock.boot();
+            let ends = work.life.and_then(|life| SignedDuration::try_from(life.ends.saturating_sub(now)).ok());
+            let expires = ends.and_then(|left| Timestamp::now().checked_add(left).ok());
+            Ok(Seen { policy: inner.name.to_string(), accessor: held.accessor.clone(), expires })
+        })
+        .await
+    }
+
     /// Gets no other token any more: this path of the resource is given up, and the policy is another path's by now.
     pub fn close(&self) {
         self.inner.closed.store(true, Ordering::Relaxed);
@@ -167,6 +201,10 @@ impl TokenSource for ScopedToken {
     async fn why_none(&self) -> Option<Fault> {
         self.inner.work.lock().await.trouble.clone()
     }
+}
+
+fn given_up() -> Fault {
+    Fault::NoToken("its resource was deleted, or has another path by now".to_owned())
 }
 
 fn unkept(error: KeeperError) -> Fault {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::{Found, Inner, RETIRED, Replica, Span, Work, due, unkept};
+use super::{Found, Inner, RETIRED, Replica, Span, Work, due, given_up, unkept};
 use crate::{
     openbao::{Fault, Kept, Policy, Retired, Token, pace::Supplier},
     store::{BootClock, Clock as _},
@@ -15,7 +15,7 @@ use crate::{
 
 impl Inner {
     /// Has a token that is not `refused`, from where tokens are kept or anew. Answers whether the same may do better now.
-    async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
+    pub(super) async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
         loop {
             let kept = self.keeper.load(&self.name).await.map_err(unkept)?.map(Arc::new);
             let mut lives = false;
@@ -171,7 +171,7 @@ impl Supplier for Inner {
     /// At a pace.
     async fn have(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
         if self.closed.load(Ordering::Relaxed) {
-            return Err(Fault::NoToken("its resource has another path by now".to_owned()));
+            return Err(given_up());
         }
         if !work.pace.turn().await {
             let refused = || Fault::NoToken("the state's own was refused, and another would be too".to_owned());

@@ -23,7 +23,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, atomic::AtomicUsize},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -157,13 +157,11 @@ impl FolderRegistry {
         let records = Arc::new(Records::open(&options.data).map_err(failed)?);
         let tokens = Tokens::open(&options.data).map_err(failed)?;
         let opener = Arc::new(Opener {
-            engine,
-            stores,
+            paths: super::open::Opener::new(engine, stores),
             instance: options.instance.clone(),
             accept: options.accept_restore,
             records: records.clone(),
             tokens,
-            unanswered: AtomicUsize::new(0),
         });
         let folder = Folder::new(options.manifests.clone(), options.data.clone(), options.limits);
         Ok(Self {

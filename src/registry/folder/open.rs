@@ -1,53 +1,32 @@
-//! Claims, opens and registers the states of resources: the only part that talks to the store.
+//! Claims, opens and registers the states of resources, several at a time, and says what is wrong with them. Only this part
+//! asks the store.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::sync::Arc;
 
-use tokio::{
-    task::{JoinSet, spawn_blocking},
-    time::sleep,
-};
+use tokio::task::{JoinSet, spawn_blocking};
 
 use super::{
     records::{Kept, Records},
     report::{Kind, Place, Problem, Reason},
     tokens::{Obtained, Tokens},
 };
-use crate::registry::ResourceName;
-use crate::store::{
-    Budget, ClosedKv, Engine, Kv, Mark, Registration, Settings, State, StateError, StatePath, Stores,
-    head::{HeadError, Owner, Refusal},
-    owners::{self, Claim, ClaimError, Claimant, Leftover},
+use crate::registry::{
+    ResourceName,
+    open::{self, Faulty, Unopened, Wish, Word},
 };
+use crate::store::{Mark, Settings, State, StateError, StatePath, head::HeadError, owners::Claimant};
 
-/// How long the store may take for one resource.
-const TIME: Duration = Duration::from_secs(5);
 /// How many resources are worked on at a time.
 const AT_A_TIME: usize = 16;
-/// So many in a row without an answer, and the others wait for the next pass.
-const AWAY: usize = AT_A_TIME;
-/// How often a claim is raised in one go.
-const RAISES: usize = 3;
-/// How often a head is looked for that another replica may be about to make, and how long after each look.
-const HEAD_LOOKS: usize = 4;
-const HEAD_PAUSE: Duration = Duration::from_millis(500);
 
 /// What opening needs.
 pub(super) struct Opener {
-    pub(super) engine: Engine,
-    pub(super) stores: Arc<dyn Stores>,
+    pub(super) paths: open::Opener,
     pub(super) instance: String,
     /// Heads that are lost or behind are taken as they are.
     pub(super) accept: bool,
     pub(super) records: Arc<Records>,
     pub(super) tokens: Tokens,
-    /// Calls in a row that the store did not answer.
-    pub(super) unanswered: AtomicUsize,
 }
 
 /// A resource whose path is to be served.
@@ -101,7 +80,7 @@ enum Failed {
 impl Opener {
     /// Works on groups of candidates for one path each, the best candidate of a group first.
     pub(super) async fn run(self: &Arc<Self>, groups: Vec<Vec<Candidate>>) -> Vec<Outcome> {
-        self.unanswered.store(0, Ordering::Relaxed);
+        self.paths.begin();
         let mut outcomes = Vec::new();
         let mut work = JoinSet::new();
         for group in groups {
@@ -171,25 +150,21 @@ impl Opener {
         }
     }
 
-    fn who(&self, candidate: &Candidate) -> Claimant {
+    fn wish(&self, candidate: &Candidate) -> Wish {
         let ResourceName { namespace, name } = candidate.name.clone();
-        Claimant { instance: self.instance.clone(), namespace, name, uid: None }
-    }
-
-    fn state(&self, candidate: &Candidate, claim: u64, mark: Option<Mark>) -> State {
-        let owner = self.who(candidate).owner(claim);
-        let kv = self.stores.state(&candidate.path, &owner);
-        self.opened(candidate, owner, kv, mark)
-    }
-
-    fn opened(&self, candidate: &Candidate, owner: Owner, kv: Arc<dyn Kv>, mark: Option<Mark>) -> State {
-        self.engine.open(Registration {
+        // What is found wrong later, while the process runs, is for a person to look at first.
+        let first = candidate.opened.as_ref().is_none_or(|opened| opened.claim == 0);
+        let word = if self.accept && first { Word::Any } else { Word::Not };
+        Wish {
             path: candidate.path.clone(),
-            kv,
-            owner,
-            mark,
+            who: Claimant { instance: self.instance.clone(), namespace, name, uid: None },
             settings: candidate.settings.clone(),
-        })
+            adopt: candidate.adopt,
+            mark: candidate.mark,
+            open: candidate.opened.as_ref().map(|opened| (opened.state.clone(), opened.claim)),
+            empty: word,
+            restore: word,
+        }
     }
 
     async fn open(&self, candidate: &Candidate) -> Result<Opened, Failed> {
@@ -197,148 +172,73 @@ impl Opener {
             Problem::error(reason, message).at(&candidate.place).of(Kind::TofuStateBackend, &candidate.name)
         };
         let away = |message: String| {
-            self.unanswered.fetch_add(1, Ordering::Relaxed);
             let message = format!("{message}; every request is answered with 503, and it is tried again");
             Failed::Away(about(Reason::StoreUnavailable, message))
         };
-        if self.unanswered.load(Ordering::Relaxed) >= AWAY {
-            let message = "the store does not answer; every request is answered with 503, and it is tried again";
-            return Err(Failed::Away(about(Reason::StoreUnavailable, message.to_owned())));
-        }
-        let refused = |error: ClaimError| match error {
-            ClaimError::Store { .. } => away(error.to_string()),
-            ClaimError::HasState(_) => Failed::Refused(about(Reason::PathHasState, error.to_string())),
-            ClaimError::Damaged { .. } => Failed::Refused(about(Reason::NotAHead, error.to_string())),
-            ClaimError::Conflict(owner) | ClaimError::Superseded(owner) => Failed::Refused(owned(about, &owner)),
-        };
-        let budget = &mut Budget::new(TIME);
-        let who = self.who(candidate);
-        let entries = self.stores.owners();
-        let won = owners::win(&*entries, &candidate.path, &who, candidate.adopt, budget).await;
-        let Claim { number: mut claim, new } = won.map_err(refused)?;
-        let mut state = match &candidate.opened {
-            Some(opened) if opened.claim == claim => opened.state.clone(),
-            other => {
-                // What this process has seen since counts, too.
-                let seen = other.as_ref().and_then(|opened| opened.state.mark());
-                self.state(candidate, claim, seen.or(candidate.mark))
-            }
-        };
-        if !new && !self.accept && state.mark().is_none() && self.headless(&state, budget).await {
-            let message = "the path was this resource's before, it has no state in the store, and nothing on record here says that it never had one: every request is answered with 503, since tofu would take 'no state' for an order to build everything again; restore the store from a backup, or where there was no state yet start tofustate once with --accept-restore";
-            return Err(Failed::Fault(self.shut(candidate, about(Reason::HeadLost, message.to_owned()))));
-        }
-        for _ in 0..RAISES {
-            let error = match self.register(&state, candidate, budget).await {
-                Ok(()) => {
-                    candidate.kept.follow(&state);
-                    // Before the path is first served: else a store lost right after would not be noticed.
-                    // An older mark of the same epoch does for that.
-                    if let Err(problem) = self.records.write(&candidate.kept).await
-                        && candidate.mark.map(|mark| mark.epoch) != state.mark().map(|mark| mark.epoch)
-                    {
-                        let message = format!("{}; every request is answered with 503 until then", problem.message);
-                        return Err(Failed::Fault(self.shut(candidate, Problem { message, ..problem })));
-                    }
-                    self.unanswered.store(0, Ordering::Relaxed);
-                    return Ok(Opened { state, claim, fault: None, verified: true });
-                }
-                Err(error) => error,
-            };
-            let advice = "restore the store from a backup that has it, or start tofustate with --accept-restore to go on from what the store has";
-            let fault = match error {
-                StateError::Refused(Refusal::ForeignOwner(owner))
-                    if owner.same_resource(&who.owner(claim)) && owner.claim > claim =>
+        let (state, claim, fault) = match self.paths.open(&self.wish(candidate)).await {
+            Ok(open::Opened { state, claim }) => {
+                candidate.kept.follow(&state);
+                // Before the path is first served: else a store lost right after would not be noticed.
+                // An older mark of the same epoch does for that.
+                if let Err(problem) = self.records.write(&candidate.kept).await
+                    && candidate.mark.map(|mark| mark.epoch) != state.mark().map(|mark| mark.epoch)
                 {
-                    let raised = owners::raise(&*entries, &candidate.path, &who, owner.claim, budget).await;
-                    claim = raised.map_err(refused)?;
-                    state = self.state(candidate, claim, state.mark());
-                    continue;
+                    let message = format!("{}; every request is answered with 503 until then", problem.message);
+                    return Err(Failed::Fault(self.shut(candidate, Problem { message, ..problem })));
                 }
-                StateError::Refused(Refusal::ForeignOwner(owner)) => {
-                    self.give_back(new, candidate, claim, budget).await;
-                    return Err(Failed::Refused(owned(about, &owner.to_string())));
-                }
-                StateError::HeadLost { epoch } => about(
-                    Reason::HeadLost,
-                    format!(
-                        "this state (epoch {epoch}) was in the store before and is gone: every request is answered with 503; {advice}, which is nothing: tofu would then plan to build everything again"
-                    ),
-                ),
-                StateError::HeadBehind { seen, found, .. } => about(
-                    Reason::StoreWentBack,
-                    format!(
-                        "the store has an older state (revision {found}) than was seen before (revision {seen}): every request is answered with 503; {advice}"
-                    ),
-                ),
-                StateError::Head(error @ HeadError::NotAHead(_)) if state.mark().is_none() => {
-                    self.give_back(new, candidate, claim, budget).await;
-                    about(
-                        Reason::PathHasState,
-                        format!(
-                            "{error}: every request is answered with 503 and nothing is written there, until tofustate adopt {} has taken it over or it is gone",
-                            candidate.path
-                        ),
-                    )
-                }
-                error @ (StateError::Head(_) | StateError::Refused(_)) => {
-                    if matches!(error, StateError::Head(HeadError::Deleted(_))) && state.mark().is_none() {
-                        self.give_back(new, candidate, claim, budget).await;
-                    }
-                    about(Reason::NotAHead, error.to_string())
-                }
-                error => return Err(away(error.to_string())),
-            };
-            self.unanswered.store(0, Ordering::Relaxed);
-            candidate.kept.follow(&state);
-            return Err(Failed::Fault(Opened { state, claim, fault: Some(fault), verified: false }));
-        }
-        Err(Failed::Refused(about(Reason::PathConflict, "another replica claims the path at the same time".to_owned())))
-    }
-
-    async fn register(&self, state: &State, candidate: &Candidate, budget: &mut Budget) -> Result<(), StateError> {
-        // What is found wrong later, while the process runs, is for a person to look at first.
-        let accept = self.accept && candidate.opened.as_ref().is_none_or(|opened| opened.claim == 0);
-        match state.register(budget).await {
-            Err(StateError::HeadLost { epoch }) if accept => state.accept_empty(epoch, budget).await?,
-            Err(StateError::HeadBehind { epoch, .. }) if accept => state.accept_restore(epoch, budget).await?,
-            other => return other,
-        }
-        state.register(budget).await
-    }
-
-    /// Whether a path that others write to as well has no head, also not after a while: the replica that won it a moment
-    /// ago may be about to make it.
-    async fn headless(&self, state: &State, budget: &mut Budget) -> bool {
-        if self.stores.owners().exclusive() {
-            // What is there, this process made: it ended between claim and head.
-            return false;
-        }
-        for _ in 0..HEAD_LOOKS {
-            if !matches!(state.head(budget).await, Err(StateError::NotRegistered)) {
-                return false;
+                return Ok(Opened { state, claim, fault: None, verified: true });
             }
-            sleep(HEAD_PAUSE).await;
-        }
-        true
-    }
-
-    /// Gives up a claim that was won just now, of a path that turned out to hold something else: whoever may have that
-    /// would be refused for it.
-    async fn give_back(&self, new: bool, candidate: &Candidate, claim: u64, budget: &mut Budget) {
-        if new {
-            let (owners, who) = (self.stores.owners(), self.who(candidate));
-            let given = owners::release(&*owners, &candidate.path, &who, claim, Leftover::Nothing, budget).await;
-            if let Err(error) = given {
-                tracing::warn!(path = %candidate.path, %error, "the claim of a path that holds something else could not be given back");
+            Err(Unopened::Owned(owner)) => return Err(Failed::Refused(owned(about, &owner))),
+            Err(Unopened::HasState(error)) => return Err(Failed::Refused(about(Reason::PathHasState, error))),
+            Err(Unopened::Damaged(error)) => return Err(Failed::Refused(about(Reason::NotAHead, error))),
+            Err(Unopened::Busy) => {
+                let message = "another replica claims the path at the same time";
+                return Err(Failed::Refused(about(Reason::PathConflict, message.to_owned())));
             }
-        }
+            Err(Unopened::Away(message)) => return Err(away(message)),
+            Err(Unopened::Faulty { state, claim, fault }) => (state, claim, fault),
+        };
+        let advice = "restore the store from a backup that has it, or start tofustate with --accept-restore to go on from what the store has";
+        let fault = match fault {
+            Faulty::Missing => {
+                let message = "the path was this resource's before, it has no state in the store, and nothing on record here says that it never had one: every request is answered with 503, since tofu would take 'no state' for an order to build everything again; restore the store from a backup, or where there was no state yet start tofustate once with --accept-restore";
+                about(Reason::HeadLost, message.to_owned())
+            }
+            Faulty::Lost { epoch } => about(
+                Reason::HeadLost,
+                format!(
+                    "this state (epoch {epoch}) was in the store before and is gone: every request is answered with 503; {advice}, which is nothing: tofu would then plan to build everything again"
+                ),
+            ),
+            Faulty::Behind { seen, found, .. } => about(
+                Reason::StoreWentBack,
+                format!(
+                    "the store has an older state (revision {found}) than was seen before (revision {seen}): every request is answered with 503; {advice}"
+                ),
+            ),
+            Faulty::NotAHead(error @ HeadError::NotAHead(_))
+                if state.as_ref().is_none_or(|state| state.mark().is_none()) =>
+            {
+                about(
+                    Reason::PathHasState,
+                    format!(
+                        "{error}: every request is answered with 503 and nothing is written there, until tofustate adopt {} has taken it over or it is gone",
+                        candidate.path
+                    ),
+                )
+            }
+            Faulty::NotAHead(error) => about(Reason::NotAHead, error.to_string()),
+            Faulty::Other(error @ StateError::Refused(_)) => about(Reason::NotAHead, error.to_string()),
+            Faulty::Other(error) => return Err(away(error.to_string())),
+        };
+        let Some(state) = state else { return Err(Failed::Fault(self.shut(candidate, fault))) };
+        candidate.kept.follow(&state);
+        Err(Failed::Fault(Opened { state, claim, fault: Some(fault), verified: false }))
     }
 
     /// A state on which every call fails at once with what is wrong.
     fn shut(&self, candidate: &Candidate, problem: Problem) -> Opened {
-        let kv = Arc::new(ClosedKv(problem.message.clone()));
-        let state = self.opened(candidate, self.who(candidate).owner(0), kv, candidate.mark);
+        let state = self.paths.shut(&self.wish(candidate), &problem.message);
         Opened { state, claim: 0, fault: Some(problem), verified: false }
     }
 }

@@ -1,4 +1,4 @@
-//! Secrets as manifests, and what makes a value a credential. Nothing of a value is ever in a message.
+//! Secrets as manifests, and what is said of a value that is to be a credential. Nothing of a value is ever in a message.
 
 use std::collections::BTreeMap;
 
@@ -7,10 +7,10 @@ use serde_json::{Map, Value};
 
 use super::report::{Problem, Reason, Severity};
 use crate::crd::{Violation, wrong_type};
-use crate::registry::{Redacted, WEAK_TOKEN};
-
-/// The longest token, in bytes.
-pub(super) const MAX_TOKEN: usize = 4096;
+use crate::registry::{
+    Redacted, WEAK_TOKEN,
+    token::{self, NoToken},
+};
 
 /// A Secret: its values by key, `stringData` over `data`.
 #[derive(Debug, PartialEq, Eq)]
@@ -73,33 +73,24 @@ fn violation(field: &str, message: String) -> Violation {
 
 /// The value of `key` as a token, without the white space around it, and what is to be said of it.
 pub(super) fn check(value: &[u8], key: &str) -> Result<(Redacted<String>, Vec<Problem>), Problem> {
-    let refused = |what: &str| Err(Problem::error(Reason::InvalidToken, format!("the value of {key:?} {what}")));
-    let Ok(text) = std::str::from_utf8(value) else { return refused("is not UTF-8: a token is a text") };
-    let token = text.trim();
-    if token.is_empty() {
-        let message = format!("the value of {key:?} is empty: write a token of at least {WEAK_TOKEN} characters");
-        return Err(Problem::error(Reason::SecretKeyNotFound, message));
-    }
-    if token.len() > MAX_TOKEN {
-        return refused(&format!("has more than {MAX_TOKEN} bytes"));
-    }
-    if token.chars().any(char::is_control) {
-        return refused("has control characters, such as a line break, in it: write one line");
-    }
+    let read = token::read(value).map_err(|wrong| {
+        let reason = if wrong == NoToken::Empty { Reason::SecretKeyNotFound } else { Reason::InvalidToken };
+        Problem::error(reason, format!("the value of {key:?} {wrong}"))
+    })?;
     let mut notes = Vec::new();
-    if token.len() != text.len() {
+    if read.trimmed {
         let message = format!(
             "the spaces and line breaks around the value of {key:?} are not part of the token; kubectl create secret --from-file leaves one"
         );
         notes.push(Problem::new(Severity::Note, Reason::TokenTrimmed, message));
     }
-    if token.chars().count() < WEAK_TOKEN {
+    if read.weak {
         let message = format!(
             "the value of {key:?} is shorter than {WEAK_TOKEN} characters and can be guessed: write a longer one"
         );
         notes.push(Problem::new(Severity::Warning, Reason::WeakToken, message));
     }
-    Ok((Redacted::from(token.to_owned()), notes))
+    Ok((read.token, notes))
 }
 
 #[cfg(test)]
@@ -148,7 +139,7 @@ mod tests {
         assert_eq!(reasons(" \n"), Err(Reason::SecretKeyNotFound));
         assert_eq!(reasons(&format!("{long}\n{long}")), Err(Reason::InvalidToken));
         assert_eq!(reasons(&format!("{long}\0")), Err(Reason::InvalidToken));
-        assert_eq!(reasons(&"x".repeat(MAX_TOKEN + 1)), Err(Reason::InvalidToken));
+        assert_eq!(reasons(&"x".repeat(token::MAX_TOKEN + 1)), Err(Reason::InvalidToken));
         assert_eq!(check(&[0xff; 30], "token").unwrap_err().reason, Reason::InvalidToken);
     }
 }

@@ -90,9 +90,13 @@ impl FolderRegistry {
             fault,
         });
         let was = std::mem::replace(&mut held.fault, fault);
+        let backend = |credentials| {
+            let (resource, state) = (name.clone(), opened.state.clone());
+            Some(Arc::new(Backend { resource, state, credentials, former: Vec::new() }))
+        };
         let Some(old) = before else {
             changed(ChangeKind::Added);
-            return Some(Arc::new(Backend { resource: name.clone(), state: opened.state.clone(), credentials }));
+            return backend(credentials);
         };
         if was != fault {
             changed(ChangeKind::Fault);
@@ -104,7 +108,7 @@ impl FolderRegistry {
         if same_people && old.state.is(&opened.state) {
             return Some(old.clone());
         }
-        Some(Arc::new(Backend { resource: name.clone(), state: opened.state.clone(), credentials }))
+        backend(credentials)
     }
 
     /// One line for what changed and for what is newly wrong or mended.

@@ -5,17 +5,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-
-use super::{
-    report::{Kind, Place, Problem, Reason},
-    secret::MAX_TOKEN,
-};
+use super::report::{Kind, Place, Problem, Reason};
 use crate::private::PrivateFolder;
-use crate::registry::{CredentialHash, Redacted, ResourceName};
-
-/// Random bytes of a token.
-const BYTES: usize = 32;
+use crate::registry::{
+    CredentialHash, Redacted, ResourceName,
+    token::{MAX_TOKEN, generate},
+};
 
 /// The generated tokens of all resources.
 #[derive(Clone, Debug)]
@@ -53,9 +48,9 @@ impl Tokens {
                 None => problem("the generated token is damaged, so the path is not served: restore the file from a backup, or remove it to have a new token made".to_owned()),
             },
             Ok(None) => {
-                let token = URL_SAFE_NO_PAD.encode(rand::random::<[u8; BYTES]>());
-                match self.folder.write(&name.namespace, &name.name, format!("{token}\n").as_bytes()) {
-                    Ok(()) => Ok(Obtained { hash: CredentialHash::of(&token), made: Some(Redacted::from(token)) }),
+                let token = generate();
+                match self.folder.write(&name.namespace, &name.name, format!("{}\n", token.expose()).as_bytes()) {
+                    Ok(()) => Ok(Obtained { hash: CredentialHash::of(token.expose()), made: Some(token) }),
                     Err(error) => problem(format!("a token was to be kept here, and that failed: {error}; the path is not served until it is")),
                 }
             }

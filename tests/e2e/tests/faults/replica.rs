@@ -135,7 +135,8 @@ impl Replica {
             self.engine.open(Registration { path: path.clone(), kv, owner, mark, settings: Settings::default() });
         let hash = CredentialHash::of(TOKEN);
         let credentials = vec![ClientCredential { identity: "token".to_owned(), role: Role::ReadWrite, hash }];
-        self.registry.set(&path, Some(Arc::new(Backend { resource, state: state.clone(), credentials })));
+        self.registry
+            .set(&path, Some(Arc::new(Backend { resource, state: state.clone(), credentials, former: Vec::new() })));
         self.states.lock().unwrap().insert(path.to_string(), state.clone());
         state
     }

@@ -1,0 +1,163 @@
+//! What the HTTP backend knows of its states, told in the status of their resources: the lock, the version, the history. Each
+//! replica tells the head changes that it sees, at once; what the controller finds is told by the controller, in other
+//! fields and as another field manager.
+//!
+//! A state has one writer (`follow`), which has one patch under way at most: what changes meanwhile is told with the next
+//! one, the last head only. Requests wait for none of it.
+
+mod follow;
+mod own;
+mod patch;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use kube::Client;
+use serde_json::Value;
+use tokio::{
+    sync::{Semaphore, mpsc, watch},
+    task::JoinSet,
+};
+use tracing::{info, warn};
+
+pub use self::own::{FIELDS, Stands, compare, own, strays};
+use crate::{crd::TofuStateBackendStatus, registry::ResourceName, store::State, telemetry::ReportMetrics};
+
+/// The field manager, one for all replicas.
+pub const MANAGER: &str = "tofustate-http";
+/// Patches under way at a time, over all states.
+const AT_ONCE: usize = 16;
+
+/// Tells the worker which states to follow. Cloning shares the worker.
+#[derive(Clone)]
+pub struct Reporter {
+    asks: mpsc::UnboundedSender<Ask>,
+}
+
+/// Does the work of a [`Reporter`].
+pub struct Worker {
+    asks: mpsc::UnboundedReceiver<Ask>,
+    shared: Arc<Shared>,
+}
+
+enum Ask {
+    Follow(ResourceName, Target),
+    Forget(ResourceName),
+}
+
+/// A state, and the resource in whose status it is told.
+#[derive(Clone)]
+struct Target {
+    /// The resource's uid: the status of one that came in its place is not this state's.
+    uid: String,
+    state: State,
+    /// The own fields of the status, as they were seen last.
+    shown: Value,
+}
+
+impl Target {
+    fn is(&self, other: &Self) -> bool {
+        self.uid == other.uid && self.state.is(&other.state)
+    }
+}
+
+/// What all followers share.
+struct Shared {
+    client: Client,
+    slots: Semaphore,
+    metrics: ReportMetrics,
+    /// The API server does not answer, or does not allow it. Told once.
+    away: AtomicBool,
+}
+
+impl Reporter {
+    /// A reporter that patches with this client, and its worker, which has to be run.
+    #[must_use]
+    pub fn new(client: Client, metrics: ReportMetrics) -> (Self, Worker) {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let shared = Shared { client, slots: Semaphore::new(AT_ONCE), metrics, away: AtomicBool::new(false) };
+        (Self { asks }, Worker { asks: asked, shared: Arc::new(shared) })
+    }
+
+    /// Follows a state in the status of this resource. `shown`: the status as it was seen last. To be called as often as
+    /// the resource is seen: what somebody else wrote into the own fields is put right by it, and nothing is patched where
+    /// nothing differs.
+    pub fn follow(&self, resource: &ResourceName, uid: &str, shown: Option<&TofuStateBackendStatus>, state: &State) {
+        let shown = shown.map(own).unwrap_or_default();
+        let target = Target { uid: uid.to_owned(), state: state.clone(), shown };
+        // Where the worker has ended, so does the process.
+        let _ = self.asks.send(Ask::Follow(resource.clone(), target));
+    }
+
+    /// Follows it no more. What it told stays.
+    pub fn forget(&self, resource: &ResourceName) {
+        let _ = self.asks.send(Ask::Forget(resource.clone()));
+    }
+}
+
+impl Worker {
+    /// Works until `stop`, and then tells what is left, for some seconds at most. `stop` should come when the last request
+    /// was answered: the run that it ended has released its lock by then.
+    ///
+    /// # Errors
+    /// A follower panicked.
+    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
+        let mut followed: HashMap<ResourceName, watch::Sender<Target>> = HashMap::new();
+        let mut work = JoinSet::new();
+        loop {
+            tokio::select! {
+                _ = stop.wait_for(|stop| *stop) => break,
+                Some(ended) = work.join_next(), if !work.is_empty() => sound(ended)?,
+                ask = self.asks.recv() => match ask {
+                    None => break,
+                    Some(Ask::Forget(name)) => drop(followed.remove(&name)),
+                    Some(Ask::Follow(name, target)) => match followed.get(&name) {
+                        Some(known) => {
+                            known.send_if_modified(|known| {
+                                let news = !known.is(&target) || known.shown != target.shown;
+                                *known = target;
+                                news
+                            });
+                        }
+                        None => {
+                            let (sender, targets) = watch::channel(target);
+                            work.spawn(follow::run(self.shared.clone(), name.clone(), targets));
+                            followed.insert(name, sender);
+                        }
+                    },
+                }
+            }
+        }
+        // Each ends by it.
+        followed.clear();
+        while let Some(ended) = work.join_next().await {
+            sound(ended)?;
+        }
+        Ok(())
+    }
+}
+
+fn sound(ended: Result<(), tokio::task::JoinError>) -> Result<(), String> {
+    ended.map_err(|error| error.to_string())
+}
+
+impl Shared {
+    /// The API server took a patch.
+    fn back(&self) {
+        if self.away.swap(false, Ordering::Relaxed) {
+            info!("the status of resources can be written again");
+        }
+    }
+
+    /// It did not, for a reason that is that of all resources.
+    fn gone(&self, why: &str) {
+        if !self.away.swap(true, Ordering::Relaxed) {
+            warn!(why, "the status of resources cannot be written now: states are served, and it is tried again");
+        }
+    }
+}
