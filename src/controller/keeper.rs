@@ -244,8 +244,12 @@ mod tests {
     #[test]
     fn a_name_is_one_of_a_secret_whatever_the_resource_and_each_has_its_own() {
         let long = "n".repeat(253);
-        let policies =
-            [policy("prod", "team", "app"), policy("prod", "team", &long), policy("a", "b", "c"), policy("a", "b", "c.d")];
+        let policies = [
+            policy("prod", "team", "app"),
+            policy("prod", "team", &long),
+            policy("a", "b", "c"),
+            policy("a", "b", "c.d"),
+        ];
         let names: std::collections::BTreeSet<_> = policies.iter().map(name).collect();
         assert_eq!(names.len(), policies.len());
         assert!(names.iter().all(|name| is_subdomain(name) && name.len() == 56), "{names:?}");

@@ -86,6 +86,31 @@ struct KeptFile {
     retired: Vec<Retired>,
 }
 
+impl Kept {
+    /// As it is kept, for the state of this policy: JSON.
+    ///
+    /// # Errors
+    /// None that its content can cause.
+    pub fn written(&self, of: &PolicyName) -> Result<Redacted<Vec<u8>>, KeeperError> {
+        let file = KeptFile {
+            format: FORMAT,
+            policy: of.to_string(),
+            token: Redacted::from(self.token.expose().to_owned()),
+            accessor: self.accessor.clone(),
+            retired: self.retired.clone(),
+        };
+        serde_json::to_vec(&file).map(Redacted::from).map_err(|error| KeeperError(error.to_string()))
+    }
+
+    /// What was kept, and for which policy; `None` where it is damaged.
+    #[must_use]
+    pub fn read(bytes: &[u8]) -> Option<(String, Self)> {
+        let file = serde_json::from_slice::<KeptFile>(bytes).ok().filter(|file| file.format == FORMAT)?;
+        let token = Token::parse(file.token.expose()).ok()?;
+        Some((file.policy, Self { token, accessor: file.accessor, retired: file.retired }))
+    }
+}
+
 impl FileKeeper {
     /// In this folder, which is made where it is missing.
     ///
@@ -104,11 +129,7 @@ impl FileKeeper {
     fn found(&self, of: &PolicyName) -> io::Result<Option<(String, Kept)>> {
         let (namespace, name) = of.resource();
         let Some(bytes) = self.0.read(namespace, name)? else { return Ok(None) };
-        let parsed = serde_json::from_slice::<KeptFile>(&bytes).ok().filter(|file| file.format == FORMAT);
-        let kept = parsed.and_then(|file| {
-            let token = Token::parse(file.token.expose()).ok()?;
-            Some((file.policy, Kept { token, accessor: file.accessor, retired: file.retired }))
-        });
+        let kept = Kept::read(&bytes);
         if kept.is_none() {
             let file = self.0.file(namespace, name);
             warn!(file = %file.display(), "the kept token of a state is damaged: another is made");
@@ -118,14 +139,7 @@ impl FileKeeper {
 
     fn write(&self, of: &PolicyName, kept: &Kept) -> io::Result<()> {
         let (namespace, name) = of.resource();
-        let file = KeptFile {
-            format: FORMAT,
-            policy: of.to_string(),
-            token: Redacted::from(kept.token.expose().to_owned()),
-            accessor: kept.accessor.clone(),
-            retired: kept.retired.clone(),
-        };
-        self.0.write(namespace, name, &serde_json::to_vec(&file)?)
+        self.0.write(namespace, name, kept.written(of).map_err(io::Error::other)?.expose())
     }
 
     async fn blocking<T: Send + 'static>(

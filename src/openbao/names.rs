@@ -98,7 +98,8 @@ impl PolicyName {
     }
 
     /// The policy of a resource's state, from its whole name. `None` where it is another installation's, or none.
-    pub(super) fn parse(instance: &Instance, text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn parse(instance: &Instance, text: &str) -> Option<Self> {
         let (namespace, name) = text.strip_prefix(&format!("tofustate/{}/", instance.0))?.split_once('/')?;
         Self::new(instance, namespace, name).ok()
     }

@@ -50,6 +50,10 @@ impl ReportMetrics {
 
     /// One more state, or one less, has a change that does not stand in the status yet.
     pub fn pending(&self, more: bool) {
-        if more { self.behind.inc() } else { self.behind.dec() };
+        if more {
+            self.behind.inc()
+        } else {
+            self.behind.dec()
+        };
     }
 }

@@ -112,7 +112,10 @@ mod tests {
             (wanted.clone(), None),
             (json!({"locked": true, "state": {"serial": 2}}), None),
             (json!({"locked": false, "lock": {"who": "eve"}}), Some(json!({"lock": null}))),
-            (json!({"state": {"serial": 1, "size": 2}, "lock": {}}), Some(json!({"state": {"size": null}, "lock": null}))),
+            (
+                json!({"state": {"serial": 1, "size": 2}, "lock": {}}),
+                Some(json!({"state": {"size": null}, "lock": null})),
+            ),
         ] {
             assert_eq!(strays(&found, &wanted), patch, "{found}");
         }
