@@ -5,7 +5,10 @@ mod bootstrap;
 mod connection;
 mod files;
 mod listen;
+mod openbao;
+mod operator;
 mod prompt;
+mod serving;
 mod show;
 mod standalone;
 mod states;
@@ -39,6 +42,8 @@ enum Command {
     Crd,
     /// Serve states without a cluster: a folder of manifests is the registry, an embedded database or OpenBao the store.
     Standalone(Box<standalone::StandaloneArgs>),
+    /// Register and serve the states of a cluster: TofuStateBackends are the registry, OpenBao the store.
+    Operator(Box<operator::OperatorArgs>),
     /// Set up OpenBao as the store, once, with an admin's token.
     Bootstrap(Box<bootstrap::BootstrapArgs>),
     /// Turn one entry of tofu-state in OpenBao into a state of tofustate, in its place. The old entry is kept.
@@ -59,6 +64,8 @@ enum CliError {
     Telemetry(#[from] TelemetryError),
     #[error(transparent)]
     Standalone(#[from] standalone::StandaloneError),
+    #[error(transparent)]
+    Operator(#[from] operator::OperatorError),
     #[error(transparent)]
     Bootstrap(#[from] bootstrap::BootstrapError),
     #[error(transparent)]
@@ -98,6 +105,11 @@ fn start(command: Command, out: &mut impl Write) -> Result<(), CliError> {
             let telemetry = telemetry::start()?;
             let stop = Stop::new().map_err(CliError::Runtime)?;
             Ok::<(), CliError>(standalone::run(*args, &telemetry, stop).await?)
+        })??,
+        Command::Operator(args) => block_on(async {
+            let telemetry = telemetry::start()?;
+            let stop = Stop::new().map_err(CliError::Runtime)?;
+            Ok::<(), CliError>(operator::run(*args, &telemetry, stop).await?)
         })??,
     }
     Ok(out.flush()?)

@@ -130,6 +130,12 @@ impl Listen {
         }
     }
 
+    /// Where clients reach it by way of a Service of this name.
+    pub(super) fn service_url(&self, name: &str) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{name}:{}", self.address().port())
+    }
+
     /// Starts to serve.
     pub(super) fn serve(
         self,

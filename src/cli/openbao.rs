@@ -1,7 +1,7 @@
-//! OpenBao as the store of `standalone`: what the environment says of it, the wait until it is there and set up, the gate
-//! that says when it is away, and the end of the tokens.
+//! OpenBao as the store of a server: what the environment says of it, the wait until it is there and set up, the gate that
+//! says when it is away, and the end of the tokens.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::watch,
@@ -9,15 +9,14 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::check::{StandaloneError, Wrong};
+use super::{stop::Stop, tasks::Tasks};
 use crate::{
-    cli::{stop::Stop, tasks::Tasks},
     http::Gates,
     openbao::{
-        Bao, Credential, Fault, FileKeeper, Instance, Login, OpenBaoStores, Replica, Settings,
+        BadName, Bao, Credential, CredentialError, Fault, Instance, Keeper, Login, OpenBaoStores, Replica, Settings,
+        SettingsError,
         setup::{Report, Setup, SetupError, check_own},
     },
-    store::DataFolder,
     telemetry::OpenBaoMetrics,
 };
 
@@ -46,47 +45,62 @@ pub(super) struct OpenBao {
     pub(super) stores: OpenBaoStores,
     /// How long it may be away before the gate shuts: requests wait as long, so that a failover keeps no client out.
     patience: Duration,
-    _data: DataFolder,
+    /// Why it is away, while it is.
+    pub(super) away: watch::Sender<Option<String>>,
+}
+
+/// What is wrong with what it was told of OpenBao.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenBaoError {
+    #[error("OpenBao as the store needs --instance (TOFUSTATE_INSTANCE): the one that tofustate bootstrap was given")]
+    NoInstance,
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    #[error(transparent)]
+    Credential(#[from] CredentialError),
+    #[error(transparent)]
+    Name(#[from] BadName),
 }
 
 impl Prepared {
-    /// What `--instance` and the environment say, where requests wait for the store for `wait`; everything that is wrong
-    /// goes to `wrong`.
+    /// What `--instance` and the environment say, where requests wait for the store for `wait`.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
     pub(super) fn read(
         instance: Option<&str>,
         wait: Duration,
         metrics: OpenBaoMetrics,
-        wrong: &mut Wrong,
-    ) -> Option<Self> {
+    ) -> Result<Self, Vec<OpenBaoError>> {
         let unused = Settings::unused_in_env();
         if !unused.is_empty() {
             warn!("these variables are set and not used: {}; docs/openbao.md has those that are", unused.join(", "));
         }
-        let instance = instance.ok_or(StandaloneError::NoInstance);
-        let instance = wrong.note(instance.and_then(|name| Ok(Instance::parse(name)?)));
-        let bao = wrong.note(Bao::from_env(wait, metrics));
+        let mut wrong = Vec::new();
+        let instance = instance.ok_or(OpenBaoError::NoInstance);
+        let instance = note(&mut wrong, instance.and_then(|name| Ok(Instance::parse(name)?)));
+        let bao = note(&mut wrong, Bao::from_env(wait, metrics));
         // The name is that of a role at most: what else is wrong is told without it.
         let any = instance.clone().or_else(|| Instance::parse("any").ok());
-        let credential = any.and_then(|any| wrong.note(Credential::from_env(&any)));
-        let (instance, bao, credential) = (instance?, bao?, credential?);
-        let setup = wrong.note(Setup::new(bao.settings(), instance))?;
-        let login = wrong.note(Login::new(bao.clone(), credential, &setup.instance))?;
-        Some(Self { bao, setup, login, patience: wait })
+        let credential = any.and_then(|any| note(&mut wrong, Credential::from_env(&any)));
+        let (Some(instance), Some(bao), Some(credential)) = (instance, bao, credential) else { return Err(wrong) };
+        let setup = Setup::new(bao.settings(), instance).map_err(|error| vec![error.into()])?;
+        let login = Login::new(bao.clone(), credential, &setup.instance).map_err(|error| vec![error.into()])?;
+        Ok(Self { bao, setup, login, patience: wait })
     }
 
-    /// Takes the data folder, where the tokens of the states are kept. `new`: it has no records.
-    pub(super) fn open(self, data: &Path, new: bool) -> Result<OpenBao, StandaloneError> {
+    /// With the tokens of the states where this keeper keeps them.
+    pub(super) fn open(self, keeper: Arc<dyn Keeper>) -> Result<OpenBao, OpenBaoError> {
         let Self { bao, setup, login, patience } = self;
-        let taken = DataFolder::take(data)?;
-        if new {
-            warn!(data = %data.display(), "the data folder has no records: a state that OpenBao lost before now, or has as it was before, is not noticed");
-        }
-        let folder = data.join("openbao");
-        let keeper = FileKeeper::open(&folder).map_err(|error| StandaloneError::Tokens(folder, error))?;
         let own = Arc::new(login.clone());
-        let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), Arc::new(keeper))?;
-        Ok(OpenBao { bao, setup, login, stores, patience, _data: taken })
+        let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), keeper)?;
+        Ok(OpenBao { bao, setup, login, stores, patience, away: watch::Sender::new(None) })
     }
+}
+
+/// Takes note of an error; there is nothing then.
+fn note<T, E: Into<OpenBaoError>>(wrong: &mut Vec<OpenBaoError>, found: Result<T, E>) -> Option<T> {
+    found.map_err(|error| wrong.push(error.into())).ok()
 }
 
 impl OpenBao {
@@ -182,6 +196,7 @@ impl OpenBao {
                     }
                     gates.shut(GATE, format!("OpenBao is away: {fault}"));
                     if !std::mem::replace(&mut shut, true) {
+                        self.away.send_replace(Some(fault.to_string()));
                         warn!(%fault, "OpenBao is away: requests are answered with 503 until it is back");
                     }
                 }
@@ -190,6 +205,7 @@ impl OpenBao {
                     since = Instant::now();
                     gates.open(GATE);
                     if std::mem::take(&mut shut) {
+                        self.away.send_replace(None);
                         info!("OpenBao answers again");
                     }
                 }
@@ -197,13 +213,16 @@ impl OpenBao {
         }
     }
 
-    /// Ends the tokens of the states, and last the login: when nothing uses them any more. A signal cuts it off.
-    pub(super) async fn end(&self, stop: &mut Stop) {
+    /// Ends the tokens of the states, where they are this process's own, and last the login: when nothing uses them any
+    /// more. A signal cuts it off.
+    pub(super) async fn end(&self, own: bool, stop: &mut Stop) {
         let all = async {
-            self.stores.end().await;
+            if own {
+                self.stores.end().await;
+            }
             self.login.end().await;
         };
-        let left = "tokens of states live on: they are kept, and used by the next start";
+        let left = "tokens live on: those of states are kept, and used by the next start";
         tokio::select! {
             ended = timeout(END, all) => {
                 if ended.is_err() {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::crd::conditions::{READY, STALLED, TYPES};
+use crate::crd::conditions::{READY, STALLED, TYPES, reason::SUSPENDED};
 
 /// The longest message that the API server takes, in characters.
 const MAX_MESSAGE: usize = 32_768;
@@ -25,7 +25,13 @@ pub struct Finding {
 
 /// What all stages found of a resource, by condition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Findings(BTreeMap<&'static str, Finding>);
+pub struct Findings {
+    found: BTreeMap<&'static str, Finding>,
+    /// What a person has to do though nothing keeps the state from being used.
+    needed: Option<Finding>,
+    /// The resource is suspended.
+    suspended: bool,
+}
 
 impl Findings {
     /// It holds.
@@ -48,6 +54,17 @@ impl Findings {
         self.set(condition, None, reason, message, false);
     }
 
+    /// A person has to do something, though the state can be used.
+    pub fn needs(&mut self, reason: &str, message: impl Into<String>) {
+        let (reason, message) = (reason.to_owned(), message.into());
+        self.needed = Some(Finding { holds: Some(true), reason, message, needs_person: true });
+    }
+
+    /// Changes of the resource wait.
+    pub fn suspended(&mut self) {
+        self.suspended = true;
+    }
+
     fn set(
         &mut self,
         condition: &'static str,
@@ -57,20 +74,20 @@ impl Findings {
         needs_person: bool,
     ) {
         let finding = Finding { holds, reason: reason.to_owned(), message: message.into(), needs_person };
-        self.0.insert(condition, finding);
+        self.found.insert(condition, finding);
     }
 
     /// What was found of a condition.
     #[must_use]
     pub fn get(&self, condition: &str) -> Option<&Finding> {
-        self.0.get(condition)
+        self.found.get(condition)
     }
 
     /// The conditions, `Ready` and `Stalled` made from the others. `before`: those of the status. The time of a condition
     /// is that of its last change.
     #[must_use]
     pub fn conditions(&self, before: &[Condition], generation: i64, now: Timestamp) -> Vec<Condition> {
-        let mut all = self.0.clone();
+        let mut all = self.found.clone();
         all.insert(READY, self.ready());
         if let Some(stalled) = self.stalled() {
             all.insert(STALLED, stalled);
@@ -100,7 +117,7 @@ impl Findings {
         let decides = |name: &str| name != crate::crd::conditions::LOCK_STALE;
         let mut missing: Vec<_> = TYPES
             .iter()
-            .filter_map(|name| Some((*name, self.0.get(name)?)))
+            .filter_map(|name| Some((*name, self.found.get(name)?)))
             .filter(|(name, found)| decides(name) && found.holds != Some(true))
             .collect();
         missing.sort_by_key(|(_, found)| !found.needs_person);
@@ -110,8 +127,12 @@ impl Findings {
     fn ready(&self) -> Finding {
         let missing = self.missing();
         let Some((_, first)) = missing.first() else {
-            let message = "the state can be used".to_owned();
-            return Finding { holds: Some(true), reason: READY.to_owned(), message, needs_person: false };
+            let (reason, message) = match self.suspended {
+                false => (READY, "the state can be used"),
+                true => (SUSPENDED, "the state can be used; changes of this resource wait while spec.suspend is true"),
+            };
+            let (reason, message) = (reason.to_owned(), message.to_owned());
+            return Finding { holds: Some(true), reason, message, needs_person: false };
         };
         let said: Vec<&str> = missing.iter().map(|(_, found)| found.message.as_str()).collect();
         let holds = if missing.iter().all(|(_, found)| found.holds.is_none()) { None } else { Some(false) };
@@ -119,7 +140,8 @@ impl Findings {
     }
 
     fn stalled(&self) -> Option<Finding> {
-        let (_, found) = self.missing().into_iter().find(|(_, found)| found.needs_person)?;
+        let missing = self.missing().into_iter().find(|(_, found)| found.needs_person);
+        let found = missing.map(|(_, found)| found).or(self.needed.as_ref())?;
         Some(Finding { holds: Some(true), ..found.clone() })
     }
 }
@@ -177,6 +199,21 @@ mod tests {
         );
         found.waits(LOCK_STALE, "Held", "");
         assert_eq!(found.conditions(&third, 1, at(4))[0].status, "True");
+    }
+
+    #[test]
+    fn a_person_may_be_needed_though_the_state_can_be_used() {
+        let mut found = Findings::default();
+        found.good(PATH_CLAIMED, "Claimed", "");
+        found.suspended();
+        found.needs("WaitingForUnlock", "break the lock");
+        let said = found.conditions(&[], 1, at(1));
+        let expected = [
+            ("Ready", "True", "Suspended", 1),
+            ("PathClaimed", "True", "Claimed", 1),
+            ("Stalled", "True", "WaitingForUnlock", 1),
+        ];
+        assert_eq!(short(&said), expected);
     }
 
     #[test]

@@ -1,6 +1,37 @@
-//! The operator: from a TofuStateBackend to an owner entry, a policy, a token, a connection Secret and a status. The stages
-//! are observe, validate, plan, apply, status; `conditions`, `head` and `outputs` are pure.
+//! The operator: from a TofuStateBackend to an owner entry, a policy, a token, a connection Secret and a status. One
+//! reconciliation observes, validates, plans, applies and tells (`live`), or ends a resource (`delete`). What decides is
+//! pure: `validate`, `credentials`, `ledger`, `objects`, `outputs`, `conditions`, `head`, `status`.
 
+mod cluster;
 pub mod conditions;
+mod context;
+pub mod credentials;
+mod delete;
+mod events;
 pub mod head;
+pub mod keeper;
+pub mod ledger;
+mod live;
+pub mod objects;
 pub mod outputs;
+mod reconcile;
+pub mod report;
+mod requests;
+mod run;
+mod stale;
+pub mod status;
+mod store;
+pub mod validate;
+mod watch;
+
+use std::time::Duration;
+
+pub use cluster::{CallError, Cluster, ClusterError};
+pub use context::Options;
+pub use run::{Controller, Gate};
+
+/// Keeps a resource until its path is given up.
+pub const FINALIZER: &str = "tofustate.io/state";
+
+/// How long one thing may take in the store.
+const LOOK: Duration = Duration::from_secs(5);

@@ -37,6 +37,18 @@ pub mod reason {
     pub const SECRET_KEY_NOT_FOUND: &str = "SecretKeyNotFound";
     /// A credential is shorter than 20 characters.
     pub const WEAK_TOKEN: &str = "WeakToken";
+    /// The value is no token: no text, of several lines, or too long.
+    pub const INVALID_TOKEN: &str = "InvalidToken";
+    /// Two credentials of a resource have the same token.
+    pub const SAME_TOKEN: &str = "SameToken";
+    /// The connection Secret or ConfigMap would have the name of one that is not tofustate's.
+    pub const NAME_TAKEN: &str = "NameTaken";
+    /// The API server does not take the connection Secret or ConfigMap.
+    pub const NOT_WRITTEN: &str = "NotWritten";
+    /// OpenBao does not give the state what it needs: a role, a right.
+    pub const OPENBAO_REFUSES: &str = "OpenBaoRefuses";
+    /// The store fails for this state alone.
+    pub const STORE_FAULT: &str = "StoreFault";
     /// The state was there before and the store has nothing under its path now.
     pub const HEAD_LOST: &str = "HeadLost";
     /// The store has an older state than was seen before: it was restored from a snapshot.

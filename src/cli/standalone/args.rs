@@ -1,10 +1,16 @@
 //! The arguments of `tofustate standalone`.
 
-use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{fmt, path::PathBuf};
 
 use clap::Args;
 
-use crate::{cli::listen::ListenArgs, registry::Tenancy};
+use crate::{
+    cli::{
+        listen::ListenArgs,
+        serving::{ServingArgs, url},
+    },
+    registry::Tenancy,
+};
 
 /// What is served, where, and how.
 #[derive(Debug, Args)]
@@ -36,15 +42,8 @@ pub(in crate::cli) struct StandaloneArgs {
     /// Takes states that are lost, or older than they were seen, as the store has them: after a restore, once.
     #[arg(long)]
     pub(super) accept_restore: bool,
-    /// Seconds that a request waits for the store before it is answered with 503, from 5 to 120. Retries go on that long.
-    #[arg(long, env = "TOFUSTATE_STORE_WAIT", value_name = "SECONDS", default_value = "25", value_parser = store_wait)]
-    pub(super) store_wait: Duration,
-    /// Requests a second for one state; without it there is no limit.
-    #[arg(long, value_name = "N", requires = "request_burst")]
-    pub(super) request_rate: Option<NonZeroU32>,
-    /// Requests at once for one state.
-    #[arg(long, value_name = "N", requires = "request_rate")]
-    pub(super) request_burst: Option<NonZeroU32>,
+    #[command(flatten)]
+    pub(super) serving: ServingArgs,
     /// The address that clients use, for the printed settings, where it is not the listener's.
     #[arg(long, env = "TOFUSTATE_EXTERNAL_URL", value_name = "URL", value_parser = url)]
     pub(super) external_url: Option<String>,
@@ -87,33 +86,6 @@ impl From<TenancyArg> for Tenancy {
             TenancyArg::Namespace => Self::Namespace,
             TenancyArg::Annotation => Self::Annotation,
             TenancyArg::Open => Self::Open,
-        }
-    }
-}
-
-/// Shorter than a failover takes would keep clients out; longer than they and proxies wait would be of no use.
-fn store_wait(text: &str) -> Result<Duration, String> {
-    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| (5..=120).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| "write a number of seconds from 5 to 120, such as 25".to_owned())
-}
-
-fn url(text: &str) -> Result<String, String> {
-    let parsed = text.parse::<axum::http::Uri>().ok();
-    let fits = parsed.is_some_and(|uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.query().is_none());
-    if fits { Ok(text.to_owned()) } else { Err("write it as https://states.example.org".to_owned()) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_wait_for_the_store_has_bounds() {
-        for (text, seconds) in [("5", 5), ("25s", 25), ("120", 120)] {
-            assert_eq!(store_wait(text), Ok(Duration::from_secs(seconds)));
-        }
-        for text in ["4", "121", "", "-5", "1m", "5.5"] {
-            assert!(store_wait(text).unwrap_err().contains("from 5 to 120"), "{text}");
         }
     }
 }

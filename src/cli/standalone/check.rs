@@ -7,16 +7,13 @@ use std::{
 
 use tracing::warn;
 
-use super::{
-    args::{StandaloneArgs, StoreArg},
-    openbao::Prepared,
-};
+use super::args::{StandaloneArgs, StoreArg};
 use crate::{
     cli::{
         listen::{Listen, ListenError},
+        openbao::{OpenBaoError, Prepared},
         tasks::TaskError,
     },
-    openbao::{BadName, CredentialError, SettingsError},
     registry::{
         CredentialHash,
         folder::{BadApiToken, FolderError, FolderRegistry, api_token},
@@ -52,14 +49,8 @@ pub(in crate::cli) enum StandaloneError {
         "{0} is the database of an embedded store, whose states are not in OpenBao: name another folder with --data, and move each state by tofu state pull and push"
     )]
     OtherStore(PathBuf),
-    #[error("--store openbao needs --instance (TOFUSTATE_INSTANCE): the one that tofustate bootstrap was given")]
-    NoInstance,
     #[error(transparent)]
-    OpenBao(#[from] SettingsError),
-    #[error(transparent)]
-    Credential(#[from] CredentialError),
-    #[error(transparent)]
-    Name(#[from] BadName),
+    OpenBao(#[from] OpenBaoError),
     #[error("the folder for the tokens of states {0} cannot be used: {1}")]
     Tokens(PathBuf, io::Error),
     #[error("{0}")]
@@ -133,7 +124,8 @@ pub(super) fn check(args: &StandaloneArgs, metrics: &OpenBaoMetrics) -> Result<C
         if database.exists() {
             wrong.note::<(), _>(Err(StandaloneError::OtherStore(database)));
         }
-        openbao = Prepared::read(args.instance.as_deref(), args.store_wait, metrics.clone(), &mut wrong);
+        let read = Prepared::read(args.instance.as_deref(), args.serving.store_wait, metrics.clone());
+        openbao = read.map_err(|errors| wrong.0.extend(errors.into_iter().map(StandaloneError::OpenBao))).ok();
     }
     let listen = match Listen::open(&args.listen) {
         Ok(listen) if wrong.0.is_empty() => listen,

@@ -3,9 +3,8 @@
 
 mod args;
 mod check;
-mod openbao;
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -16,17 +15,19 @@ pub(super) use self::{
     check::StandaloneError,
 };
 use super::{
+    openbao::{OpenBao, Prepared},
     show,
     stop::Stop,
     tasks::{TaskError, Tasks},
 };
 use crate::{
-    http::{App, Gates, HttpOptions, Rate, admin_router, router},
+    http::{App, Gates, admin_router, router},
+    openbao::FileKeeper,
     registry::{
         Registry,
         folder::{FolderOptions, FolderRegistry, Report},
     },
-    store::{EmbeddedKv, Engine, EngineOptions, OneStore, Stores},
+    store::{DataFolder, EmbeddedKv, Engine, EngineOptions, OneStore, Stores},
     telemetry::{EngineMetrics, HttpMetrics, OpenBaoMetrics, Telemetry},
 };
 
@@ -37,11 +38,11 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let (engine_metrics, http_metrics) = (EngineMetrics::default(), HttpMetrics::default());
     let openbao_metrics = OpenBaoMetrics::default();
     let Checked { listen, api_token, openbao, new } = check(&args, &openbao_metrics)?;
-    let (stores, openbao) = match openbao {
-        None => (embedded(&args, new, &mut stop).await?, None),
+    let (stores, openbao, _taken) = match openbao {
+        None => (embedded(&args, new, &mut stop).await?, None, None),
         Some(prepared) => {
-            let store = Arc::new(prepared.open(&args.data, new)?);
-            (Arc::new(store.stores.clone()) as Arc<dyn Stores>, Some(store))
+            let (store, taken) = tokens_in(&args.data, prepared, new)?;
+            (Arc::new(store.stores.clone()) as Arc<dyn Stores>, Some(store), Some(taken))
         }
     };
     let mut metrics = prometheus_client::registry::Registry::with_prefix("tofustate");
@@ -62,9 +63,7 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
 
     let gates = Gates::default();
     gates.shut("registry", "the folder of manifests was not read yet");
-    let requests = args.request_rate.zip(args.request_burst).map(|(per_second, burst)| Rate { per_second, burst });
-    let http = HttpOptions { budget: args.store_wait, requests, traces: telemetry.exports(), ..HttpOptions::default() };
-    let app = router(App::new(registry.clone(), http, http_metrics.clone()));
+    let app = router(App::new(registry.clone(), args.serving.options(telemetry.exports()), http_metrics.clone()));
     let admin = admin_router(gates.clone(), Arc::new(metrics), registry.clone(), listen.admin_token.as_deref());
 
     let (stopping, stopped) = watch::channel(false);
@@ -105,9 +104,20 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let ended = tasks.run(&mut stop, stopping, Duration::from_secs(75)).await;
     last_words.await;
     if let Some(openbao) = openbao.filter(|_| !matches!(ended, Err(TaskError::Cut(_)))) {
-        openbao.end(&mut stop).await;
+        openbao.end(true, &mut stop).await;
     }
     Ok(ended?)
+}
+
+/// Takes the data folder, where the tokens of the states are kept. `new`: it has no records.
+fn tokens_in(data: &Path, prepared: Prepared, new: bool) -> Result<(Arc<OpenBao>, DataFolder), StandaloneError> {
+    let taken = DataFolder::take(data)?;
+    if new {
+        warn!(data = %data.display(), "the data folder has no records: a state that OpenBao lost before now, or has as it was before, is not noticed");
+    }
+    let folder = data.join("openbao");
+    let keeper = FileKeeper::open(&folder).map_err(|error| StandaloneError::Tokens(folder, error))?;
+    Ok((Arc::new(prepared.open(Arc::new(keeper))?), taken))
 }
 
 /// The database in the data folder.

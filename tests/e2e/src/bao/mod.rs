@@ -8,7 +8,10 @@ mod node;
 mod setup;
 pub(crate) mod tls;
 
-use std::{cell::Cell, path::PathBuf};
+use std::{
+    path::PathBuf,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -33,7 +36,7 @@ pub struct Bao {
     unseal_key: String,
     root_token: String,
     /// Whom the last look found active: asked first.
-    active: Cell<usize>,
+    active: AtomicUsize,
     /// Last, since it is removed when dropped.
     folder: TempDir,
 }
@@ -117,13 +120,13 @@ impl Bao {
 
     fn find_active(&self, counts: impl Fn(usize) -> bool) -> usize {
         wait::until("a node is active", || {
-            let first = self.active.get();
+            let first = self.active.load(Ordering::Relaxed);
             let order = (first..self.nodes()).chain(0..first);
             let mut answers = Vec::new();
             for node in order.filter(|node| counts(*node) && self.nodes[*node].up()) {
                 match self.nodes[node].api.health() {
                     Ok(200) => {
-                        self.active.set(node);
+                        self.active.store(node, Ordering::Relaxed);
                         return Ok(node);
                     }
                     other => answers.push((node, other)),

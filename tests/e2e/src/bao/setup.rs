@@ -1,6 +1,6 @@
 //! How a server comes up: its nodes, initialised, unsealed and joined.
 
-use std::{cell::Cell, fs, path::PathBuf};
+use std::{fs, path::PathBuf, sync::atomic::AtomicUsize};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -91,7 +91,7 @@ impl Setup {
         };
         let unseal_key = text(&mut made["keys_base64"][0]);
         let root_token = text(&mut made["root_token"]);
-        let bao = Bao { nodes, proxies, service, tls, unseal_key, root_token, active: Cell::new(0), folder };
+        let bao = Bao { nodes, proxies, service, tls, unseal_key, root_token, active: AtomicUsize::new(0), folder };
         bao.unseal(0);
         bao.active();
         for index in 1..self.nodes {

@@ -1,0 +1,140 @@
+//! The connection to the cluster, and how its calls are made: within a time, with errors that say what was being done and
+//! show nothing of what was sent or got.
+
+use std::time::Duration;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::{Api, Client, Config, Error, Resource, api::ListParams};
+use tokio::time::timeout;
+
+use crate::crd::TofuStateBackend;
+
+/// How long one call may take.
+const CALL: Duration = Duration::from_secs(30);
+
+/// A cluster. Cloning shares it.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    namespace: String,
+}
+
+/// Why there is no cluster.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// Nothing says where it is.
+    #[error(
+        "there is no cluster to work in: neither KUBECONFIG (nor ~/.kube/config) nor a Pod's ServiceAccount can be used: {0}"
+    )]
+    Config(String),
+    /// What says so cannot be used.
+    #[error("the cluster's configuration cannot be used: {0}")]
+    Client(String),
+}
+
+/// Why a call of the API server came to nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{doing}: {message}")]
+pub struct CallError {
+    /// What was being done, and on which object.
+    pub doing: String,
+    /// What was seen.
+    pub message: String,
+    /// The HTTP status, where the API server answered.
+    pub status: Option<u16>,
+}
+
+impl CallError {
+    /// The API server answered that it will not do it: the same call would come to the same.
+    #[must_use]
+    pub fn refused(&self) -> bool {
+        matches!(self.status, Some(400..=499)) && !matches!(self.status, Some(401 | 408 | 409 | 429))
+    }
+
+    fn new(doing: &str, error: &Error) -> Self {
+        let (message, status) = match error {
+            Error::Api(status) => (status.message.clone(), Some(status.code)),
+            // The text may repeat a value.
+            Error::SerdeError(_) => ("the answer cannot be read".to_owned(), None),
+            Error::Service(error) => (chain(error.as_ref()), None),
+            other => (chain(other), None),
+        };
+        Self { doing: doing.to_owned(), message, status }
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let (mut text, mut next) = (error.to_string(), error.source());
+    while let Some(error) = next {
+        let more = error.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        next = error.source();
+    }
+    text
+}
+
+/// Makes a call within its time.
+pub(super) async fn call<T>(doing: &str, work: impl Future<Output = kube::Result<T>>) -> Result<T, CallError> {
+    match timeout(CALL, work).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(error)) => Err(CallError::new(doing, &error)),
+        Err(_) => {
+            let message = format!("the API server did not answer within {CALL:?}");
+            Err(CallError { doing: doing.to_owned(), message, status: None })
+        }
+    }
+}
+
+impl Cluster {
+    /// The cluster that KUBECONFIG or `~/.kube/config` names, or the one that this process runs in. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// There is none, or what names it cannot be used.
+    pub async fn connect() -> Result<Self, ClusterError> {
+        let config = Config::infer().await.map_err(|error| ClusterError::Config(chain(&error)))?;
+        let namespace = config.default_namespace.clone();
+        let client = Client::try_from(config).map_err(|error| ClusterError::Client(chain(&error)))?;
+        Ok(Self { client, namespace })
+    }
+
+    /// The namespace that this process is in, by its ServiceAccount or its kubeconfig.
+    #[must_use]
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    pub(super) fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
+        Api::all(self.client.clone())
+    }
+
+    pub(super) fn of<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), namespace)
+    }
+
+    /// Whether resources can be listed: the definition is installed, and the operator may. What keeps it from it, where
+    /// not.
+    pub(super) async fn serves_resources(&self) -> Result<(), String> {
+        let one = ListParams::default().limit(1);
+        let resources: Api<kube::core::PartialObjectMeta<TofuStateBackend>> = Api::all(self.client.clone());
+        let listed = call("listing tofustates", resources.list(&one)).await;
+        listed.map(drop).map_err(|error| match error.status {
+            Some(404) => {
+                "the cluster does not know TofuStateBackends: tofustate crd | kubectl apply --server-side -f -"
+                    .to_owned()
+            }
+            Some(403) => format!("{}: bind the ClusterRole of the operator to its ServiceAccount", error.message),
+            _ => error.to_string(),
+        })
+    }
+}

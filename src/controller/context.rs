@@ -1,0 +1,230 @@
+//! What all reconciliations share: the connections, and what is known of each resource as long as the process lives.
+
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{
+    core::{DeserializeGuard, PartialObjectMeta},
+    runtime::reflector::{ObjectRef, Store},
+};
+use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+
+use super::{
+    cluster::{CallError, Cluster},
+    conditions::Findings,
+    events::Events,
+    ledger::Ledger,
+    report::Reporter,
+    run::First,
+    validate::Annotations,
+};
+use crate::{
+    crd::{LastHandled, OpenBaoStatus, TofuStateBackend, TofuStateBackendStatus},
+    openbao::OpenBaoStores,
+    registry::{Backend, Registry, ResourceName, Tenancy, open::Opener},
+    store::{Settings, State, StatePath, owners::Claimant},
+};
+
+/// A resource as it is watched: one that does not decode any more is told of, and keeps no other from being seen.
+pub(super) type Guarded = DeserializeGuard<TofuStateBackend>;
+
+/// What the controller is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Names the installation in the store.
+    pub instance: String,
+    /// What decides which paths a namespace may register.
+    pub tenancy: Tenancy,
+    /// The operator's own namespace.
+    pub namespace: String,
+    /// Where the HTTP backend is reached from inside the cluster.
+    pub internal_url: String,
+    /// And from outside.
+    pub external_url: Option<String>,
+    /// The file with the CA of its certificate, PEM, that clients need.
+    pub ca_file: Option<PathBuf>,
+    /// Clients are told to lock by POST and unlock by DELETE.
+    pub lock_by_post: bool,
+    /// How often everything of a resource is looked at again.
+    pub resync: Duration,
+    /// How long the deletion of a resource that retains its state waits for OpenBao.
+    pub release_wait: Duration,
+}
+
+/// What all reconciliations share.
+pub(super) struct Context {
+    pub(super) options: Options,
+    pub(super) cluster: Cluster,
+    pub(super) registry: Arc<Registry>,
+    pub(super) paths: Opener,
+    pub(super) openbao: OpenBaoStores,
+    pub(super) events: Events,
+    pub(super) reporter: Reporter,
+    /// The states that are told in the status of their resources.
+    pub(super) followed: Mutex<HashMap<ResourceName, (String, State)>>,
+    pub(super) resources: Store<Guarded>,
+    pub(super) namespaces: Store<PartialObjectMeta<Namespace>>,
+    /// Resources to be reconciled soon.
+    pub(super) queue: UnboundedSender<ObjectRef<Guarded>>,
+    pub(super) held: Mutex<HashMap<ResourceName, Arc<tokio::sync::Mutex<Held>>>>,
+    pub(super) first: First,
+}
+
+/// What is known of a resource as long as the process lives.
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) uid: String,
+    /// Its state and claim, as this process has it open.
+    pub(super) open: Option<(State, u64)>,
+    /// What came of the last look at the store.
+    pub(super) checked: Option<Checked>,
+    /// The settings that the state has.
+    pub(super) settings: Option<Settings>,
+    pub(super) ledger: Ledger,
+    /// What the registry has.
+    pub(super) backend: Option<Arc<Backend>>,
+    /// Its last version that was not suspended.
+    pub(super) active: Option<Arc<TofuStateBackend>>,
+    /// The status that was applied last: what the watch shows may be older.
+    pub(super) applied: Option<TofuStateBackendStatus>,
+    /// Reconciliations in a row that failed.
+    pub(super) failures: u32,
+}
+
+impl Held {
+    /// What came of requests, as far as it was told.
+    pub(super) fn handled(&self, resource: &TofuStateBackend) -> Option<LastHandled> {
+        let applied = self.applied.as_ref().or(resource.status.as_ref());
+        applied.and_then(|status| status.last_handled.clone())
+    }
+}
+
+/// What came of a look at the store.
+#[derive(Clone)]
+pub(super) struct Checked {
+    pub(super) at: Instant,
+    pub(super) generation: Option<i64>,
+    pub(super) good: bool,
+    pub(super) findings: Findings,
+    pub(super) openbao: Option<OpenBaoStatus>,
+}
+
+/// Why a reconciliation came to nothing, and is tried again.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Fault {
+    /// A call of the API server.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The store is away: nothing of the resource is touched.
+    #[error("the store does not answer: {0}")]
+    Away(String),
+}
+
+impl Context {
+    pub(super) fn held(&self, name: &ResourceName) -> Arc<tokio::sync::Mutex<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone()
+    }
+
+    /// What the Namespace object of a resource says.
+    pub(super) fn namespace(&self, name: &str) -> Option<Annotations> {
+        let found = self.namespaces.get(&ObjectRef::new(name))?;
+        found.metadata.annotations.clone()
+    }
+
+    pub(super) fn claimant(&self, resource: &TofuStateBackend) -> Claimant {
+        let ResourceName { namespace, name } = name_of(resource);
+        Claimant { instance: self.options.instance.clone(), namespace, name, uid: resource.metadata.uid.clone() }
+    }
+
+    /// Asks for a resource to be reconciled soon.
+    pub(super) fn wake(&self, name: &ResourceName) {
+        // The queue's end is the end of the process.
+        let _ = self.queue.send(ObjectRef::new(&name.name).within(&name.namespace));
+    }
+
+    /// Asks for those that want this path too.
+    pub(super) fn wake_others(&self, of: &ResourceName, path: &str) {
+        for object in self.resources.state() {
+            if let Ok(resource) = &object.0
+                && resource.spec.path == path
+                && name_of(resource) != *of
+            {
+                self.wake(&name_of(resource));
+            }
+        }
+    }
+
+    /// Serves a resource's path so.
+    pub(super) fn publish(&self, held: &mut Held, backend: Backend) {
+        let same = held.backend.as_ref().is_some_and(|old| {
+            old.state.is(&backend.state) && old.former == backend.former && same_people(old, &backend)
+        });
+        if same {
+            return;
+        }
+        let (path, resource) = (backend.path().clone(), backend.resource.clone());
+        let new = held.backend.is_none();
+        let backend = Arc::new(backend);
+        self.registry.set(&path, Some(backend.clone()));
+        held.backend = Some(backend);
+        if new {
+            tracing::info!(%resource, %path, "served");
+        }
+    }
+
+    /// Tells the state in the status of its resource from now on.
+    pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State) {
+        let (name, uid) = (name_of(resource), resource.metadata.uid.clone().unwrap_or_default());
+        self.reporter.follow(&name, &uid, resource.status.as_ref(), state);
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (uid, state.clone()));
+    }
+
+    /// The status of a resource was seen: what somebody else wrote into it is put right.
+    pub(super) fn status_seen(&self, resource: &TofuStateBackend) {
+        let name = name_of(resource);
+        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((uid, state)) = followed.get(&name)
+            && resource.metadata.uid.as_ref() == Some(uid)
+        {
+            self.reporter.follow(&name, uid, resource.status.as_ref(), state);
+        }
+    }
+
+    /// Does not serve its path any more, if it did.
+    pub(super) fn unpublish(&self, held: &mut Held) {
+        let Some(old) = held.backend.take() else { return };
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&old.resource);
+        self.reporter.forget(&old.resource);
+        let path: &StatePath = old.path();
+        // Another may have it by now.
+        if self.registry.get(path).is_some_and(|there| Arc::ptr_eq(&there, &old)) {
+            self.registry.set(path, None);
+            tracing::info!(resource = %old.resource, %path, "not served any more");
+        }
+    }
+
+    /// The time, in whole seconds as a status has it.
+    pub(super) fn now() -> Timestamp {
+        let now = Timestamp::now();
+        Timestamp::from_second(now.as_second()).unwrap_or(now)
+    }
+}
+
+fn same_people(a: &Backend, b: &Backend) -> bool {
+    a.credentials.len() == b.credentials.len()
+        && a.credentials
+            .iter()
+            .zip(&b.credentials)
+            .all(|(a, b)| a.identity == b.identity && a.role == b.role && a.hash.matches(&b.hash))
+}
+
+/// A resource by namespace and name.
+pub(super) fn name_of(resource: &impl kube::ResourceExt) -> ResourceName {
+    ResourceName { namespace: resource.namespace().unwrap_or_default(), name: resource.name_any() }
+}

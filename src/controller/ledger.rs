@@ -1,0 +1,156 @@
+//! Which credentials a state had and has, as hashes: so that one that was replaced may end the run whose lock it took, also
+//! after this process ended. Kept in an annotation of the connection Secret. Pure.
+
+use std::collections::BTreeMap;
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use crate::registry::{Former, SaltedHash};
+use crate::store::Redacted;
+
+/// How long a replaced credential may still end its run.
+const GRACE: SignedDuration = SignedDuration::from_hours(1);
+
+/// The credentials of a state.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ledger {
+    current: BTreeMap<String, SaltedHash>,
+    /// Those that were replaced a while ago at most.
+    pub former: Vec<Former>,
+    /// The last `tofustate.io/revoke-now`.
+    revoked: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept {
+    #[serde(default)]
+    current: BTreeMap<String, Redacted<String>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    former: Vec<KeptFormer>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    revoked: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KeptFormer {
+    identity: String,
+    hash: Redacted<String>,
+    until: Timestamp,
+}
+
+impl Ledger {
+    /// With these credentials from now on. `revoke`: the annotation that ends the time of those before.
+    #[must_use]
+    pub fn with(&self, tokens: &[(String, Redacted<String>)], revoke: Option<&str>, now: Timestamp) -> Self {
+        let is_current = |hash: &SaltedHash| tokens.iter().any(|(_, token)| hash.is_of(token.expose()));
+        let mut former: Vec<Former> =
+            self.former.iter().filter(|former| former.until > now && !is_current(&former.hash)).cloned().collect();
+        let until = now.saturating_add(GRACE).unwrap_or(Timestamp::MAX);
+        let replaced = self.current.iter().filter(|(_, hash)| !is_current(hash));
+        former.extend(replaced.map(|(identity, hash)| Former { identity: identity.clone(), hash: *hash, until }));
+        let revoke = revoke.map(str::to_owned);
+        if revoke.is_some() && revoke != self.revoked {
+            former.clear();
+        }
+        let hash = |(identity, token): &(String, Redacted<String>)| {
+            let known = self.current.get(identity).filter(|hash| hash.is_of(token.expose()));
+            (identity.clone(), known.copied().unwrap_or_else(|| SaltedHash::of(token.expose())))
+        };
+        Self { current: tokens.iter().map(hash).collect(), former, revoked: revoke.or_else(|| self.revoked.clone()) }
+    }
+
+    /// From the text that was kept. What is no such text is as none.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let Ok(kept) = serde_json::from_str::<Kept>(text) else { return Self::default() };
+        let current = kept.current.into_iter();
+        Self {
+            current: current.filter_map(|(name, hash)| Some((name, SaltedHash::parse(hash.expose())?))).collect(),
+            former: kept
+                .former
+                .into_iter()
+                .filter_map(|KeptFormer { identity, hash, until }| {
+                    Some(Former { identity, hash: SaltedHash::parse(hash.expose())?, until })
+                })
+                .collect(),
+            revoked: kept.revoked,
+        }
+    }
+
+    /// The text to be kept.
+    #[must_use]
+    pub fn to_text(&self) -> String {
+        let former = self.former.iter().map(|former| KeptFormer {
+            identity: former.identity.clone(),
+            hash: former.hash.to_text(),
+            until: former.until,
+        });
+        let kept = Kept {
+            current: self.current.iter().map(|(name, hash)| (name.clone(), hash.to_text())).collect(),
+            former: former.collect(),
+            revoked: self.revoked.clone(),
+        };
+        serde_json::to_string(&kept).unwrap_or_default()
+    }
+
+    /// Whether nothing is in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(minute * 60).unwrap()
+    }
+
+    fn tokens(of: &[(&str, &str)]) -> Vec<(String, Redacted<String>)> {
+        of.iter().map(|(name, token)| ((*name).to_owned(), (*token).to_owned().into())).collect()
+    }
+
+    fn former(ledger: &Ledger) -> Vec<(&str, i64)> {
+        ledger.former.iter().map(|former| (former.identity.as_str(), former.until.as_second() / 60)).collect()
+    }
+
+    #[test]
+    fn what_is_replaced_has_an_hour_and_a_person_may_end_it() {
+        let first = Ledger::default().with(&tokens(&[("token", "one"), ("access/ci", "ci")]), None, at(0));
+        assert_eq!(
+            first.with(&tokens(&[("token", "one"), ("access/ci", "ci")]), None, at(5)),
+            first,
+            "nothing changed"
+        );
+        let second = first.with(&tokens(&[("token", "two")]), None, at(10));
+        assert_eq!(former(&second), [("access/ci", 70), ("token", 70)]);
+        assert!(second.former[1].hash.is_of("one"));
+        let third = second.with(&tokens(&[("token", "three"), ("access/ci", "ci")]), None, at(20));
+        assert_eq!(former(&third), [("token", 70), ("token", 80)], "ci is back");
+        assert_eq!(
+            former(&third.with(&tokens(&[("token", "three")]), None, at(75))),
+            [("token", 80), ("access/ci", 135)]
+        );
+        let ended = third.with(&tokens(&[("token", "three")]), Some("now"), at(30));
+        assert_eq!(former(&ended), []);
+        let later = ended.with(&tokens(&[("token", "four")]), Some("now"), at(40));
+        assert_eq!(former(&later), [("token", 100)], "a word is good once");
+        assert_eq!(former(&later.with(&tokens(&[("token", "four")]), Some("again"), at(41))), []);
+    }
+
+    #[test]
+    fn it_is_kept_without_a_token_in_it() {
+        let ledger = Ledger::default().with(&tokens(&[("token", "s3cret")]), Some("x"), at(0));
+        let ledger = ledger.with(&tokens(&[("token", "0ther")]), Some("x"), at(1));
+        let text = ledger.to_text();
+        assert!(!text.contains("s3cret") && !text.contains("0ther"), "{text}");
+        assert!(!format!("{ledger:?}").contains("s3cret"));
+        assert_eq!(Ledger::parse(&text), ledger);
+        for bad in ["", "{", "[]", "null", r#"{"current":{"token":"no hash"}}"#] {
+            assert!(Ledger::parse(bad).is_empty(), "{bad}");
+        }
+    }
+}

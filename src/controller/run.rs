@@ -1,0 +1,279 @@
+//! The controller as a whole: the watches, the queue, the first pass, after which it is known who may have which path.
+
+use std::{
+    collections::{HashMap, HashSet},
+    convert::Infallible,
+    pin::pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{StreamExt as _, stream};
+use kube::runtime::{
+    applier,
+    controller::{Action, Config},
+    reflector::{self, ObjectRef},
+};
+use tokio::{
+    sync::{
+        mpsc::{UnboundedReceiver, unbounded_channel},
+        watch,
+    },
+    time::{interval, sleep},
+};
+use tracing::{info, warn};
+
+use super::{
+    cluster::Cluster,
+    context::{Context, Guarded, Options, name_of},
+    events::{Events, Kind},
+    reconcile::{Outcome, reconcile},
+    report::Reporter,
+    watch::{Told, configs, namespaces, resources, secrets},
+};
+use crate::{
+    openbao::OpenBaoStores,
+    registry::{Registry, ResourceName, open::Opener},
+    store::Engine,
+};
+
+/// Reconciliations at a time.
+const AT_A_TIME: u16 = 16;
+/// How often the cluster is asked until it has the definition.
+const AGAIN: Duration = Duration::from_secs(1);
+/// How often a store is asked again that did not answer.
+const STORE_AGAIN: Duration = Duration::from_secs(3);
+
+/// What has to be so before requests are taken, as the controller tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// The cluster has the definition and lets the operator see resources; else what is missing.
+    Cluster(Result<(), String>),
+    /// It is known who may have which path.
+    Loaded,
+}
+
+/// The controller of an installation.
+pub struct Controller {
+    context: Arc<Context>,
+    writers: (reflector::store::Writer<Guarded>, reflector::store::Writer<NamespaceMeta>),
+    queue: UnboundedReceiver<ObjectRef<Guarded>>,
+}
+
+type NamespaceMeta = kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>;
+
+/// Resources whose first reconciliation is waited for.
+pub(super) type First = Mutex<Option<HashSet<ResourceName>>>;
+
+impl Controller {
+    /// Nothing is asked yet.
+    #[must_use]
+    pub fn new(
+        options: Options,
+        cluster: Cluster,
+        engine: Engine,
+        openbao: OpenBaoStores,
+        registry: Arc<Registry>,
+        reporter: Reporter,
+    ) -> Self {
+        let (resources, resources_writer) = reflector::store();
+        let (namespaces, namespaces_writer) = reflector::store();
+        let (sender, queue) = unbounded_channel();
+        let context = Context {
+            options,
+            events: Events::new(cluster.clone()),
+            cluster,
+            registry,
+            paths: Opener::new(engine, Arc::new(openbao.clone())),
+            openbao,
+            reporter,
+            followed: Mutex::default(),
+            resources,
+            namespaces,
+            queue: sender,
+            held: Mutex::new(HashMap::new()),
+            first: First::default(),
+        };
+        Self { context: Arc::new(context), writers: (resources_writer, namespaces_writer), queue }
+    }
+
+    /// Works until `stop`; a reconciliation that is under way is finished. `tell` hears of the gates; `away` says whether
+    /// the store is, and why.
+    ///
+    /// # Errors
+    /// A watch ended, which none does by itself.
+    pub async fn run(
+        self,
+        tell: impl Fn(Gate) + Send + Sync,
+        away: watch::Receiver<Option<String>>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let Self { context, writers, queue } = self;
+        if !served(&context.cluster, &tell, stop.clone()).await {
+            return Ok(());
+        }
+        let (gone, gone_queue) = unbounded_channel();
+        let told = Told { queue: context.queue.clone(), gone };
+        let (cluster, store) = (&context.cluster, &context.resources);
+        let watches = async {
+            tokio::select! {
+                () = resources(&context, writers.0, &told, stop.clone()) => {}
+                () = namespaces(cluster, writers.1, store, &told, stop.clone()) => {}
+                () = secrets(cluster, store, &told, stop.clone()) => {}
+                () = configs(cluster, store, &told, stop.clone()) => {}
+                () = forget_gone(&context, gone_queue) => {}
+                () = outages(&context, away) => {}
+                () = ask_again(&context) => {}
+            }
+        };
+        let mut work = pin!(reconciliations(&context, queue, &tell, stop.clone()));
+        tokio::select! {
+            () = &mut work => return Ok(()),
+            () = watches => {}
+        }
+        if !*stop.borrow() {
+            return Err("a watch ended".to_owned());
+        }
+        // What is under way is finished.
+        work.await;
+        Ok(())
+    }
+}
+
+/// Waits until the cluster has the definition. Answers false where the stop came first.
+async fn served(cluster: &Cluster, tell: &impl Fn(Gate), mut stop: watch::Receiver<bool>) -> bool {
+    let mut said = None;
+    loop {
+        let looked = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return false,
+            looked = cluster.serves_resources() => looked,
+        };
+        let Err(missing) = looked else {
+            tell(Gate::Cluster(Ok(())));
+            return true;
+        };
+        if said.as_ref() != Some(&missing) {
+            warn!("waits for the cluster: {missing}");
+            said = Some(missing.clone());
+        }
+        tell(Gate::Cluster(Err(missing)));
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return false,
+            () = sleep(AGAIN) => {}
+        }
+    }
+}
+
+/// Reconciles what is asked for, until the stop.
+async fn reconciliations(
+    context: &Arc<Context>,
+    queue: UnboundedReceiver<ObjectRef<Guarded>>,
+    tell: &impl Fn(Gate),
+    stop: watch::Receiver<bool>,
+) {
+    let mut ending = stop.clone();
+    let ready = async {
+        // Only their writers' end is an error: that of the watches.
+        let _ = tokio::join!(context.resources.wait_until_ready(), context.namespaces.wait_until_ready());
+    };
+    tokio::select! {
+        _ = ending.wait_for(|stop| *stop) => return,
+        () = ready => {}
+    }
+    let all: HashSet<ResourceName> = context.resources.state().iter().map(|object| name_of(&**object)).collect();
+    info!(resources = all.len(), "first pass");
+    *context.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(all);
+    context.is_loaded(tell);
+    let asked = stream::unfold((queue, stop), |(mut queue, mut stop)| async move {
+        let next = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => None,
+            next = queue.recv() => next,
+        };
+        next.map(|next| (Ok::<_, Infallible>(next), (queue, stop)))
+    });
+    let config = Config::default().concurrency(AT_A_TIME);
+    let never = |_, error: &Infallible, _| -> Action { match *error {} };
+    let work = applier(
+        |object, context| Box::pin(reconcile(object, context)),
+        never,
+        context.clone(),
+        context.resources.clone(),
+        Box::pin(asked),
+        config,
+    );
+    work.for_each(|done| {
+        if let Err(kube::runtime::controller::Error::ObjectNotFound(name)) = done {
+            let name = ResourceName { namespace: name.namespace.clone().unwrap_or_default(), name: name.name.clone() };
+            context.first(&name, &Outcome::Done);
+        }
+        context.is_loaded(tell);
+        std::future::ready(())
+    })
+    .await;
+}
+
+/// A resource that is not there any more, though its path was not given up, is not served any more.
+async fn forget_gone(context: &Context, mut gone: UnboundedReceiver<ResourceName>) {
+    while let Some(name) = gone.recv().await {
+        let held = context.held(&name);
+        let mut known = held.lock().await;
+        if let Some(old) = &known.backend {
+            let (path, resource) = (old.path().to_string(), name.clone());
+            warn!(%resource, path, "the resource went without giving its path up: its finalizer was taken away. The path stays its own in the store");
+        }
+        context.unpublish(&mut known);
+        drop(known);
+        let mut all = context.held.lock().unwrap_or_else(PoisonError::into_inner);
+        // Unless it came anew meanwhile.
+        if Arc::strong_count(&held) == 2 {
+            all.remove(&name);
+        }
+    }
+}
+
+/// Tells once that the store is away, and once that it is back, whatever the number of resources.
+async fn outages(context: &Context, mut away: watch::Receiver<Option<String>>) {
+    let namespace = context.options.namespace.clone();
+    while away.changed().await.is_ok() {
+        let why = away.borrow_and_update().clone();
+        match why {
+            Some(why) => {
+                let note = format!("OpenBao is away: requests are answered with 503 until it is back: {why}");
+                context.events.own(&namespace, Kind::Warning, "StoreAway", &note).await;
+            }
+            None => context.events.own(&namespace, Kind::Normal, "StoreBack", "OpenBao answers again").await,
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+/// Where many did not get an answer, the others are told so at once; after a while one tries again.
+async fn ask_again(context: &Context) {
+    let mut ticks = interval(STORE_AGAIN);
+    loop {
+        ticks.tick().await;
+        context.paths.begin();
+    }
+}
+
+impl Context {
+    /// Takes note of what became of a resource the first time.
+    pub(super) fn first(&self, name: &ResourceName, outcome: &Outcome) {
+        if matches!(outcome, Outcome::Done)
+            && let Some(first) = self.first.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            first.remove(name);
+        }
+    }
+
+    /// When all were looked at, it is known who may have which path.
+    fn is_loaded(&self, tell: &impl Fn(Gate)) {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if first.as_ref().is_some_and(HashSet::is_empty) {
+            *first = None;
+            self.registry.loaded();
+            tell(Gate::Loaded);
+            info!("all resources were looked at once");
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! From a resource to a run.
+
+use serde_json::{Value, json};
+use tofustate_e2e::{
+    client::Client,
+    kube::condition,
+    operator::NAMESPACE,
+    project::{APPLY, INIT, VALUE, waits},
+    wait, with_each_client,
+};
+
+use crate::world::{Shared, World};
+
+with_each_client!(a_run_needs_nothing_but_the_connection_secret);
+
+fn a_run_needs_nothing_but_the_connection_secret(client: &Client) {
+    let test = "a_run_needs_nothing_but_the_connection_secret";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = if client.is_terraform() { "terraform-run" } else { "tofu-run" };
+    world.cluster.namespace(namespace);
+    let ready = world.ready(namespace, json!({}));
+    let path = format!("{namespace}/app");
+    for type_ in ["PathClaimed", "PolicySynced", "TokenReady", "CredentialsReady", "StoreReachable"] {
+        assert_eq!(condition(&ready, type_).unwrap()["status"], "True", "{ready:#}");
+    }
+    assert!(condition(&ready, "Stalled").is_none(), "{ready:#}");
+    assert_eq!(ready["status"]["endpoints"]["internal"], world.operator.url(&path));
+    assert_eq!(ready["status"]["openbao"]["policy"], World::policy(namespace, "app"));
+    assert!(ready["status"]["headEpoch"].is_string(), "{ready:#}");
+
+    let config = world.api().get(&format!("/api/v1/namespaces/{namespace}/configmaps/app-tofustate")).unwrap();
+    let hcl = config["data"]["backend.hcl"].as_str().unwrap();
+    let token = world.token(namespace, "app");
+    assert!(hcl.contains(&world.operator.url(&path)) && !hcl.contains(&token), "{hcl}");
+
+    let project = world.project(client, namespace, "app-tofustate", &[VALUE, &waits("slow", None)]);
+    project.run(INIT);
+    let mut apply = project.start_apply("slow");
+    let locked = world.until(namespace, "app", "its lock is shown", |found| found["status"]["locked"] == true);
+    assert_eq!(locked["status"]["lock"]["operation"], "OperationTypeApply");
+    assert_eq!(condition(&locked, "Ready").unwrap()["status"], "True", "a lock changes nothing of it");
+    project.go("slow");
+    assert!(apply.wait().status.success(), "{}", apply.said());
+    let after = world.until(namespace, "app", "the run is over", |found| {
+        found["status"]["locked"] == false && found["status"]["state"]["resources"] == 2
+    });
+    assert_eq!(after["status"]["state"]["version"], after["status"]["history"][0]["version"]);
+    assert!(!project.has_changes());
+    project.run(APPLY);
+
+    // The token of the state in OpenBao is the state's own, and kept in the operator's namespace only.
+    let accessor = ready["status"]["openbao"]["tokenAccessor"].as_str().unwrap();
+    let life = world.server.look_up(accessor).expect("the token lives");
+    assert_eq!(life["policies"], json!([World::policy(namespace, "app")]));
+    let secrets = world.api().get(&format!("/api/v1/namespaces/{namespace}/secrets")).unwrap();
+    assert_eq!(secrets["items"].as_array().unwrap().len(), 1, "{secrets}");
+    let kept = world.api().get(&format!("/api/v1/namespaces/{NAMESPACE}/secrets")).unwrap();
+    assert!(!kept["items"].as_array().unwrap().is_empty());
+    assert!(!world.operator.said().contains(&token), "the token is in the log");
+    assert!(!world.get(namespace, "app").unwrap().to_string().contains(&token), "the token is in the resource");
+}
+
+#[test]
+fn nothing_is_written_where_nothing_changed() {
+    let Some(world) = Shared::world("nothing_is_written_where_nothing_changed") else { return };
+    let namespace = world.cluster.namespace("quiet");
+    world.ready(&namespace, json!({}));
+    let versions = || {
+        let version = |path: &str| world.api().get(path).unwrap()["metadata"]["resourceVersion"].clone();
+        let of = format!("/api/v1/namespaces/{namespace}");
+        [version(&format!("{of}/secrets/app-tofustate")), version(&format!("{of}/configmaps/app-tofustate"))]
+    };
+    let before = versions();
+    // A look is asked for by an annotation, and told of in the status: all else stays.
+    let first = world.look(&namespace, "app");
+    let second = world.look(&namespace, "app");
+    assert_eq!(versions(), before);
+    let rest = |object: &Value| {
+        let mut status = object["status"].clone();
+        status.as_object_mut().unwrap().remove("lastHandled");
+        status
+    };
+    assert_eq!(rest(&first), rest(&second));
+}
+
+#[test]
+fn a_state_goes_on_after_a_restart_and_is_never_refused_meanwhile() {
+    let test = "a_state_goes_on_after_a_restart_and_is_never_refused_meanwhile";
+    let Some(mut world) = World::start(test, Default::default()) else { return };
+    let namespace = world.cluster.namespace("restart");
+    let before = world.ready(&namespace, json!({}));
+    let (path, token) = ("restart/app", world.token(&namespace, "app"));
+    world.write(path, &token, 1);
+    for end in [World::terminate as fn(&mut World), World::kill] {
+        end(&mut world);
+        world.operator.launch();
+        let mut refused = 0;
+        wait::until("it serves again", || {
+            match world.ask("GET", path, &token).try_send().map(|answer| answer.status()) {
+                Ok(200) => Ok(()),
+                // No connection yet, or the registry is not loaded.
+                Ok(503) | Err(_) => Err(world.operator.said()),
+                Ok(status) => {
+                    refused += 1;
+                    Err(format!("{status}"))
+                }
+            }
+        });
+        assert_eq!(refused, 0, "a client was told something else than 503 while it started");
+        world.operator.await_ready();
+    }
+    let after = world.until_ready(&namespace, "app");
+    assert_eq!(after["status"]["openbao"]["tokenAccessor"], before["status"]["openbao"]["tokenAccessor"]);
+    assert_eq!(after["status"]["headEpoch"], before["status"]["headEpoch"]);
+    assert_eq!(world.token(&namespace, "app"), token);
+}
+
+impl World {
+    fn terminate(&mut self) {
+        self.operator.terminate();
+    }
+
+    fn kill(&mut self) {
+        self.operator.kill();
+    }
+}

@@ -1,0 +1,6 @@
+//! `tofustate operator` in a real cluster, on a real OpenBao, with real runs: what becomes of a resource, from its creation
+//! to its deletion.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
+
+mod begin;
+mod world;
