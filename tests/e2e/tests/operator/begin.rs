@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use tofustate_e2e::{
+    bao,
     client::Client,
-    kube::condition,
-    operator::NAMESPACE,
-    project::{APPLY, INIT, VALUE, waits},
+    kube::{Setup, condition},
+    operator::{INSTANCE, NAMESPACE, Operator, account, file},
+    project::{APPLY, INIT, VALUE, said, waits},
     wait, with_each_client,
 };
 
@@ -122,5 +123,69 @@ impl World {
 
     fn kill(&mut self) {
         self.operator.kill();
+    }
+}
+
+#[test]
+fn the_operator_logs_in_to_openbao_by_its_serviceaccount() {
+    const ITS_OWN: &str = "https://kubernetes.default.svc";
+    let test = "the_operator_logs_in_to_openbao_by_its_serviceaccount";
+    let Some(cluster) = Setup { crds: true, ..Setup::default() }.start(test) else { return };
+    let Some(server) = bao::Setup::default().start(test) else { return };
+    let mut operator = Operator::without_store(&cluster);
+    // OpenBao is not in the cluster: it reviews a token with that token.
+    cluster.bind("system:auth-delegator", NAMESPACE, &account());
+    let done = server.try_bootstrap(
+        INSTANCE,
+        &[
+            "--kubernetes-auth",
+            &format!("--kubernetes-namespace={NAMESPACE}"),
+            &format!("--kubernetes-service-account={}", account()),
+            &format!("--kubernetes-host={}", cluster.url()),
+            &format!("--kubernetes-ca-file={}", cluster.ca().display()),
+            &format!("--kubernetes-audience={ITS_OWN}"),
+        ],
+    );
+    assert!(done.status.success(), "{}", said(&done));
+    let file = file(&cluster, "serviceaccount-token", &cluster.token(NAMESPACE, &account(), &[ITS_OWN]));
+    operator.reaches(&server).env("TOFUSTATE_OPENBAO_KUBERNETES_AUTH", "true");
+    operator.env("TOFUSTATE_OPENBAO_KUBERNETES_AUDIENCE", ITS_OWN);
+    operator.env("TOFUSTATE_OPENBAO_KUBERNETES_TOKEN_FILE", file.to_str().unwrap());
+    operator.start();
+    let mut world = World { operator, server, cluster };
+    let namespace = world.cluster.namespace("login");
+    world.ready(&namespace, json!({}));
+    world.write("login/app", &world.token(&namespace, "app"), 1);
+    assert_eq!(world.server.tokens_of("tofustate-operator-prod").len(), 1);
+    world.operator.terminate();
+    assert_eq!(world.server.tokens_of("tofustate-operator-prod").len(), 0, "its login ends with it");
+    assert_eq!(world.server.tokens_of(&World::policy(&namespace, "app")).len(), 1, "the tokens of states do not");
+}
+
+#[test]
+fn whatever_a_client_says_of_its_lock_the_lock_is_shown() {
+    let Some(world) = Shared::world("whatever_a_client_says_of_its_lock_the_lock_is_shown") else { return };
+    let namespace = world.cluster.namespace("hostile");
+    world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    let long = "x".repeat(10_000);
+    for (n, fields) in [
+        json!({"Created": "the day before yesterday", "Who": "ada@desk"}),
+        json!({"Created": "9999-99-99T99:99:99Z", "Who": "\u{1b}[31m\u{0}\r\nada", "Operation": "\u{7f}\u{202e}"}),
+        json!({"Who": long, "Info": "\"}]}\n---\n", "Version": "${jndi}"}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let id = format!("hostile-{n}\u{1}");
+        let mut info = json!({"ID": id});
+        info.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        world.ask("LOCK", &path, &token).body(info.to_string()).send().is(200);
+        let locked = world.until(&namespace, "app", "its lock is shown", |found| found["status"]["lock"]["id"] == *id);
+        assert_eq!(locked["status"]["locked"], true, "{locked:#}");
+        let who = locked["status"]["lock"]["who"].as_str().unwrap();
+        assert!(!who.is_empty() && who.chars().count() <= 256, "{who:?}");
+        world.ask("UNLOCK", &path, &token).body(json!({"ID": id}).to_string()).send().is(200);
+        world.until(&namespace, "app", "it is gone", |found| found["status"]["locked"] == false);
     }
 }

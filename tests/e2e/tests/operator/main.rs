@@ -2,5 +2,10 @@
 //! to its deletion.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod asked;
 mod begin;
+mod claims;
+mod end;
+mod faults;
+mod react;
 mod world;

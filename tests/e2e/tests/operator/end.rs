@@ -1,0 +1,173 @@
+//! The end of a resource, and of its state where that is asked for.
+
+use serde_json::{Value, json};
+use tofustate_e2e::{
+    ask::{lock_info, state},
+    kube::condition,
+    operator::NAMESPACE,
+    wait,
+};
+
+use crate::world::{Setting, Shared, World, message};
+
+/// What OpenBao and the operator's namespace have for a resource besides its state.
+fn left(world: &World, namespace: &str) -> (Vec<String>, bool) {
+    let policy = World::policy(namespace, "app");
+    let there =
+        world.server.api().ask("GET", &format!("sys/policies/acl/{policy}"), &Value::Null).unwrap().status == 200;
+    (world.server.tokens_of(&policy), there)
+}
+
+#[test]
+fn retain_keeps_the_state_and_delete_ends_it() {
+    let Some(world) = Shared::world("retain_keeps_the_state_and_delete_ends_it") else { return };
+    let namespace = world.cluster.namespace("ended");
+    let path = format!("{namespace}/app");
+    let retained = world.ready(&namespace, json!({}));
+    world.write(&path, &world.token(&namespace, "app"), 1);
+    assert_eq!(left(&world, &namespace).0.len(), 1);
+    world.delete(&namespace, "app");
+    assert_eq!(left(&world, &namespace), (vec![], false));
+    assert!(world.entry(&path).is_some(), "the head stays");
+    assert_eq!(world.owner(&path).unwrap()["released"], "state");
+    let kept = world.api().get(&format!("/api/v1/namespaces/{NAMESPACE}/secrets")).unwrap();
+    assert!(!kept.to_string().contains(&World::policy(&namespace, "app")), "the token is kept still");
+
+    let again = world.ready(&namespace, json!({"retention": {"deletionPolicy": "Delete"}}));
+    assert_eq!(again["status"]["state"]["serial"], 1, "{again:#}");
+    assert_ne!(again["metadata"]["uid"], retained["metadata"]["uid"]);
+    // It has no resources, so nothing has to be confirmed.
+    world.delete(&namespace, "app");
+    assert_eq!(world.owner(&path).unwrap()["released"], "nothing");
+    let last = world.ready(&namespace, json!({}));
+    assert!(last["status"]["state"].is_null() && last["status"]["history"] == json!([]), "{last:#}");
+    world.ask("GET", &path, &world.token(&namespace, "app")).send().is(404);
+}
+
+#[test]
+fn a_state_with_resources_is_deleted_where_that_is_confirmed() {
+    let test = "a_state_with_resources_is_deleted_where_that_is_confirmed";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("confirmed");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({"retention": {"deletionPolicy": "Delete"}}));
+    let token = world.token(&namespace, "app");
+    let with = json!({"version": 4, "serial": 1, "lineage": "l", "resources": [{"mode": "managed"}]});
+    world.ask("POST", &path, &token).body(with.to_string()).send().is(200);
+    world.api().delete(&World::at(&namespace, "app")).done();
+    let waits = world.until_condition(&namespace, "app", "Stalled", "True", "NeedsConfirmation");
+    assert!(message(&waits, "Stalled").contains("confirm-delete: confirmed/app"), "{waits:#}");
+    world.ask("GET", &path, &token).send().is(200);
+    world.annotate(&namespace, "app", "confirm-delete", "confirmed/other");
+    world.look_while_deleting(&namespace);
+    assert!(world.get(&namespace, "app").is_some());
+    world.annotate(&namespace, "app", "confirm-delete", path.clone());
+    world.until_gone(&namespace, "app");
+    world.ask("GET", &path, &token).send().is(403);
+    assert_eq!(world.owner(&path).unwrap()["released"], "nothing");
+}
+
+impl World {
+    /// Waits until the operator said something of a resource that is deleted, after now.
+    fn look_while_deleting(&self, namespace: &str) {
+        let before = self.get(namespace, "app").unwrap()["status"]["openbao"].clone();
+        let status = format!("{}/status", Self::at(namespace, "app"));
+        self.api().merge(&status, &json!({"status": {"openbao": null}})).done();
+        self.until(namespace, "app", "it was looked at", |found| found["status"]["openbao"] == before);
+    }
+}
+
+#[test]
+fn a_locked_state_is_served_until_it_is_unlocked() {
+    let Some(world) = Shared::world("a_locked_state_is_served_until_it_is_unlocked") else { return };
+    let namespace = world.cluster.namespace("locked");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.lock(&path, &token, "the-run");
+    world.api().delete(&World::at(&namespace, "app")).done();
+    let waits = world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    assert_eq!(condition(&waits, "Ready").unwrap()["status"], "True", "a lock never changes it: {waits:#}");
+    assert!(message(&waits, "Stalled").contains("somebody@elsewhere"), "{waits:#}");
+    world.ask("POST", &format!("{path}?ID=the-run"), &token).body(state(1, 10)).send().is(200);
+    world.unlock(&path, &token, "the-run");
+    world.until_gone(&namespace, "app");
+    world.ask("GET", &path, &token).send().is(403);
+
+    // Or its lock is broken.
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.lock(&path, &token, "another-run");
+    world.api().delete(&World::at(&namespace, "app")).done();
+    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    world.annotate(&namespace, "app", "force-unlock", "another-run");
+    world.until_gone(&namespace, "app");
+    assert!(world.until_event(&namespace, "ForceUnlockDone").contains("another-run"));
+}
+
+#[test]
+fn a_deletion_goes_on_after_a_restart() {
+    let Some(mut world) = World::start("a_deletion_goes_on_after_a_restart", Setting::default()) else { return };
+    let namespace = world.cluster.namespace("resumed");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.lock(&path, &token, "the-run");
+    world.api().delete(&World::at(&namespace, "app")).done();
+    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    world.operator.kill();
+    world.operator.start();
+    world.ask("GET", &path, &token).send().is(404);
+    world.ask("LOCK", &path, &token).body(lock_info("other")).send().is(409);
+    world.unlock(&path, &token, "the-run");
+    world.until_gone(&namespace, "app");
+    assert_eq!(left(&world, &namespace), (vec![], false));
+}
+
+#[test]
+fn with_openbao_away_a_retained_one_goes_and_what_is_left_is_named() {
+    let test = "with_openbao_away_a_retained_one_goes_and_what_is_left_is_named";
+    let setting = Setting { args: &["--release-wait", "1", "--store-wait", "5"], ..Setting::default() };
+    let Some(world) = World::start(test, setting) else { return };
+    let namespace = world.cluster.namespace("left-behind");
+    let ready = world.ready(&namespace, json!({}));
+    world.create(&namespace, "ended", json!({"retention": {"deletionPolicy": "Delete"}}));
+    let ended = world.until_ready(&namespace, "ended");
+    let node = world.server.seal();
+    world.operator.await_shut("OpenBao is away");
+    world.delete(&namespace, "app");
+    let note = world.until_event(&namespace, "LeftBehind");
+    let accessor = ready["status"]["openbao"]["tokenAccessor"].as_str().unwrap();
+    for named in [".owners/left-behind:app", "tofustate/prod/left-behind/app", accessor] {
+        assert!(note.contains(named), "{named} in {note}");
+    }
+    // One that is to be deleted waits, and nothing of it is touched.
+    world.api().delete(&World::at(&namespace, "ended")).done();
+    let now = world.get(&namespace, "ended").unwrap();
+    assert_eq!(now["status"]["conditions"], ended["status"]["conditions"]);
+    world.server.unseal(node);
+    world.until_gone(&namespace, "ended");
+    // Whoever comes anew under that name has the path still.
+    world.ready(&namespace, json!({}));
+}
+
+#[test]
+fn whoever_takes_the_finalizer_away_ends_the_service_and_not_the_claim() {
+    let test = "whoever_takes_the_finalizer_away_ends_the_service_and_not_the_claim";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("forced");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.lock(&path, &token, "x");
+    world.api().delete(&World::at(&namespace, "app")).done();
+    world.api().merge(&World::at(&namespace, "app"), &json!({"metadata": {"finalizers": null}})).done();
+    world.until_gone(&namespace, "app");
+    wait::until("it is not served any more", || {
+        let status = world.ask("GET", &path, &token).send().status();
+        if status == 403 { Ok(()) } else { Err(status.to_string()) }
+    });
+    assert_eq!(world.owner(&path).unwrap()["released"], Value::Null);
+    world.ready(&namespace, json!({}));
+    world.ask("LOCK", &path, &world.token(&namespace, "app")).body(lock_info("y")).send().is(409);
+}
