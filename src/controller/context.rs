@@ -29,7 +29,11 @@ use crate::{
     openbao::OpenBaoStores,
     registry::{Backend, Registry, ResourceName, Tenancy, open::Opener},
     store::{Settings, State, StatePath, owners::Claimant},
+    telemetry::ControllerMetrics,
 };
+
+/// How often it is told that resources wait for the store.
+const TELL: Duration = Duration::from_secs(60);
 
 /// A resource as it is watched: one that does not decode any more is told of, and keeps no other from being seen.
 pub(super) type Guarded = DeserializeGuard<TofuStateBackend>;
@@ -74,6 +78,9 @@ pub(super) struct Context {
     pub(super) queue: UnboundedSender<ObjectRef<Guarded>>,
     pub(super) held: Mutex<HashMap<ResourceName, Arc<tokio::sync::Mutex<Held>>>>,
     pub(super) first: First,
+    pub(super) metrics: ControllerMetrics,
+    /// When it was last told that resources wait for the store.
+    pub(super) waiting: Mutex<Option<Instant>>,
 }
 
 /// What is known of a resource as long as the process lives.
@@ -206,6 +213,15 @@ impl Context {
         if self.registry.get(path).is_some_and(|there| Arc::ptr_eq(&there, &old)) {
             self.registry.set(path, None);
             tracing::info!(resource = %old.resource, %path, "not served any more");
+        }
+    }
+
+    /// A resource waits for the store. One line a minute tells of all that do.
+    pub(super) fn waits(&self, resource: &ResourceName, why: &str) {
+        let mut told = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.is_none_or(|told| told.elapsed() >= TELL) {
+            *told = Some(Instant::now());
+            tracing::warn!(%resource, why, "resources wait for the store: this one, and maybe others");
         }
     }
 

@@ -23,6 +23,8 @@ pub struct Wanted {
     pub token: Option<Redacted<String>>,
     /// It names no Secret: the main token is a generated one, from the connection Secret or made now.
     pub generated: bool,
+    /// It was made now: nobody has it before it is written.
+    pub new: bool,
     /// Who may use the state.
     pub who: Vec<Who>,
     /// What is wrong, the main token's first.
@@ -67,7 +69,7 @@ pub fn wanted(spec: &TofuStateBackendSpec, kept: Option<Redacted<String>>, secre
     let mut wanted = Wanted::default();
     match &spec.access_token_secret_ref {
         None => {
-            wanted.generated = true;
+            (wanted.generated, wanted.new) = (true, kept.is_none());
             wanted.token = Some(kept.unwrap_or_else(token::generate));
         }
         Some(of) => wanted.token = find(of, "spec.accessTokenSecretRef", secrets, &mut wanted.wrong),
@@ -179,9 +181,14 @@ mod tests {
     #[test]
     fn a_token_is_generated_once_and_one_that_is_named_is_read() {
         let none = wanted(&spec(json!({})), None, &Secrets::new());
-        assert!(none.generated && none.token.as_ref().unwrap().expose().len() > 40 && identities(&none) == [TOKEN]);
+        assert!(
+            none.generated
+                && none.new
+                && none.token.as_ref().unwrap().expose().len() > 40
+                && identities(&none) == [TOKEN]
+        );
         let kept = wanted(&spec(json!({})), Some("kept".to_owned().into()), &Secrets::new());
-        assert_eq!(kept.token.unwrap().expose(), "kept");
+        assert_eq!((kept.new, kept.token.unwrap().expose().as_str()), (false, "kept"));
         let named = spec(json!({"accessTokenSecretRef": {"name": "s", "key": "token"}}));
         let there = secrets(&[("s", "token", "01234567890123456789\n")]);
         let read = wanted(&named, Some("kept".to_owned().into()), &there);

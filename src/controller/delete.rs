@@ -164,9 +164,9 @@ async fn stays(
 ) -> Result<(), Fault> {
     if let (Some(settings), Some((state, _))) = (settings, held.open.clone()) {
         let observed = observe(context, resource, settings).await?;
-        let wanted = plan(context, held, resource, &observed);
+        let wanted = plan(held, resource, &observed);
         context.follow(resource, &state);
-        serve(context, held, resource, state, &wanted);
+        serve(context, held, resource, state, &wanted, false);
         draft.endpoints = Some(endpoints(context, settings));
     }
     if let Some(checked) = &held.checked {

@@ -26,7 +26,7 @@ use crate::{
         annotations::REVOKE_NOW,
         conditions::{CREDENTIALS_READY, LOCK_STALE, PATH_CLAIMED, READY, STALLED, reason},
     },
-    registry::Backend,
+    registry::{Backend, Credential},
     store::{Budget, State, owners},
 };
 
@@ -78,9 +78,9 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         Err(Fault::Away(message)) if held.backend.is_none() => {
             // Its clients have to be told 503 and not 403.
             let observed = observe(context, &resource, &settings).await?;
-            let wanted = plan(context, held, &resource, &observed);
+            let wanted = plan(held, &resource, &observed);
             let wish = store::wish(context, held, &resource, &settings.path, (&settings).into());
-            serve(context, held, &resource, context.paths.shut(&wish, &message), &wanted);
+            serve(context, held, &resource, context.paths.shut(&wish, &message), &wanted, false);
             return Err(Fault::Away(message));
         }
         other => other?,
@@ -118,8 +118,8 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
     }
 
     let observed = observe(context, &resource, &settings).await?;
-    let wanted = plan(context, held, &resource, &observed);
-    serve(context, held, &resource, state.clone(), &wanted);
+    let wanted = plan(held, &resource, &observed);
+    serve(context, held, &resource, state.clone(), &wanted, !suspended);
     if suspended {
         draft.findings.suspended();
         tell(&mut draft.findings, &wanted, None);
@@ -147,9 +147,9 @@ async fn shut_own(context: &Context, held: &mut Held, resource: &TofuStateBacken
         return Ok(());
     }
     let observed = observe(context, resource, &settings).await?;
-    let wanted = plan(context, held, resource, &observed);
+    let wanted = plan(held, resource, &observed);
     let wish = store::wish(context, held, resource, &settings.path, (&settings).into());
-    serve(context, held, resource, context.paths.shut(&wish, why), &wanted);
+    serve(context, held, resource, context.paths.shut(&wish, why), &wanted, false);
     Ok(())
 }
 
@@ -195,21 +195,36 @@ where
 }
 
 /// Who is to have which credential. Takes note of those that were replaced.
-pub(super) fn plan(context: &Context, held: &mut Held, resource: &TofuStateBackend, observed: &Observed) -> Wanted {
+pub(super) fn plan(held: &mut Held, resource: &TofuStateBackend, observed: &Observed) -> Wanted {
     let Kept { token, ledger } = objects::kept(observed.secret.as_ref(), resource);
-    let wanted = credentials::wanted(&resource.spec, token, &observed.secrets);
     if held.ledger.is_empty() {
         held.ledger = ledger;
     }
-    let revoke = resource.metadata.annotations.as_ref().and_then(|all| all.get(REVOKE_NOW));
-    let now = context.paths.stores().owners().now();
-    held.ledger = held.ledger.with(&wanted.tokens(), revoke.map(String::as_str), now);
-    wanted
+    credentials::wanted(&resource.spec, token, &observed.secrets)
 }
 
-/// Serves the path to those who may use it.
-pub(super) fn serve(context: &Context, held: &mut Held, resource: &TofuStateBackend, state: State, wanted: &Wanted) {
-    let (credentials, former) = (wanted.hashes(), held.ledger.former.clone());
+/// Serves the path to those who may use it. `written`: the connection Secret is, or will be now, as it is wanted.
+pub(super) fn serve(
+    context: &Context,
+    held: &mut Held,
+    resource: &TofuStateBackend,
+    state: State,
+    wanted: &Wanted,
+    written: bool,
+) {
+    let mut credentials = wanted.hashes();
+    if wanted.new && !written {
+        // Nobody has the new token: the one that runs have goes on.
+        let is_main = |one: &&Credential| one.identity == credentials::TOKEN;
+        credentials.retain(|one| !is_main(&one));
+        let old = held.backend.as_ref().and_then(|old| old.credentials.iter().find(is_main).cloned());
+        credentials.splice(0..0, old);
+    } else {
+        let revoke = resource.metadata.annotations.as_ref().and_then(|all| all.get(REVOKE_NOW));
+        let now = context.paths.stores().owners().now();
+        held.ledger = held.ledger.with(&wanted.tokens(), revoke.map(String::as_str), now);
+    }
+    let former = held.ledger.former.clone();
     context.publish(held, Backend { resource: name_of(resource), state, credentials, former });
 }
 

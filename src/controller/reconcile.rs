@@ -4,6 +4,7 @@
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use kube::{core::error_boundary::InvalidObject, runtime::controller::Action};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{
@@ -27,6 +28,7 @@ pub(super) enum Outcome {
 }
 
 pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
+    let began = Instant::now();
     let name = name_of(&*object);
     let held = context.held(&name);
     let mut held = held.lock().await;
@@ -40,14 +42,20 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         Ok(resource) => one(&context, &mut held, resource).await,
         Err(invalid) => undecodable(&context, &mut held, invalid, &object),
     };
+    let counted = match &done {
+        Ok(_) => "ok",
+        Err(Fault::Away(_)) => "away",
+        Err(Fault::Call(error)) if error.status == Some(409) => "conflict",
+        Err(Fault::Call(_)) => "failed",
+    };
+    context.metrics.reconciled(counted, began.elapsed());
     let (outcome, next) = match done {
         Ok(next) => {
             held.failures = 0;
             (Outcome::Done, next)
         }
         Err(Fault::Away(why)) => {
-            // One gate and one line say that the store is away.
-            debug!(resource = %name, why, "waits for the store");
+            context.waits(&name, &why);
             (Outcome::Done, AWAY)
         }
         Err(Fault::Call(error)) => {

@@ -101,7 +101,9 @@ pub(super) async fn force_unlock(
 ) -> Result<(), Fault> {
     let mut all = last.clone().unwrap_or_default();
     if let Some(asked) = fresh(annotation(resource, FORCE_UNLOCK), &mut all.force_unlock) {
-        let done = state.force_unlock(asked.trim(), BY, &mut Budget::new(super::LOOK)).await;
+        // An id may have spaces, but no line's end.
+        let id = asked.trim_matches(char::is_control);
+        let done = state.force_unlock(id, BY, &mut Budget::new(super::LOOK)).await;
         let done = outcome(done.map(|lock| match lock {
             Some(lock) => format!("the lock of {} was broken", lock.identity),
             None => "it was released before".to_owned(),

@@ -35,6 +35,7 @@ use crate::{
     openbao::OpenBaoStores,
     registry::{Registry, ResourceName, open::Opener},
     store::Engine,
+    telemetry::ControllerMetrics,
 };
 
 /// Reconciliations at a time.
@@ -75,6 +76,7 @@ impl Controller {
         openbao: OpenBaoStores,
         registry: Arc<Registry>,
         reporter: Reporter,
+        metrics: ControllerMetrics,
     ) -> Self {
         let (resources, resources_writer) = reflector::store();
         let (namespaces, namespaces_writer) = reflector::store();
@@ -93,6 +95,8 @@ impl Controller {
             queue: sender,
             held: Mutex::new(HashMap::new()),
             first: First::default(),
+            metrics,
+            waiting: Mutex::default(),
         };
         Self { context: Arc::new(context), writers: (resources_writer, namespaces_writer), queue }
     }

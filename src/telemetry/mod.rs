@@ -1,6 +1,7 @@
 //! Logs, metrics and traces. Labels are kinds and reasons, never a path, a token or an error's text.
 
 mod calls;
+mod controller;
 mod delivery;
 mod engine;
 mod http;
@@ -10,6 +11,7 @@ mod report;
 mod run;
 mod start;
 
+pub use controller::ControllerMetrics;
 pub use engine::{EngineMetrics, UploadGuard};
 pub use http::HttpMetrics;
 pub use openbao::OpenBaoMetrics;

@@ -19,7 +19,7 @@ use crate::{
     http::{App, Gates, admin_router, router},
     registry::Registry,
     store::{Engine, EngineOptions},
-    telemetry::{EngineMetrics, HttpMetrics, OpenBaoMetrics, ReportMetrics, Telemetry},
+    telemetry::{ControllerMetrics, EngineMetrics, HttpMetrics, OpenBaoMetrics, ReportMetrics, Telemetry},
 };
 
 /// The gates of the admin listener.
@@ -101,6 +101,8 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
     http_metrics.register(&mut metrics);
     openbao_metrics.register(&mut metrics);
     report_metrics.register(&mut metrics);
+    let controller_metrics = ControllerMetrics::default();
+    controller_metrics.register(&mut metrics);
 
     let engine = Engine::new(EngineOptions::default(), engine_metrics);
     let registry = Arc::new(Registry::default());
@@ -124,7 +126,8 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
         release_wait: args.release_wait,
     };
     let (reporter, reports) = Reporter::new(cluster.client(), report_metrics);
-    let controller = Controller::new(options, cluster, engine.clone(), openbao.stores.clone(), registry, reporter);
+    let stores = openbao.stores.clone();
+    let controller = Controller::new(options, cluster, engine.clone(), stores, registry, reporter, controller_metrics);
 
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = Tasks::new();

@@ -177,7 +177,7 @@ fn whatever_a_client_says_of_its_lock_the_lock_is_shown() {
     .into_iter()
     .enumerate()
     {
-        let id = format!("hostile-{n}\u{1}");
+        let id = format!("hostile-{n} \u{202e}\"'");
         let mut info = json!({"ID": id});
         info.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
         world.ask("LOCK", &path, &token).body(info.to_string()).send().is(200);

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use tofustate_e2e::{
-    kube::{CRD_FILE, Setup, condition},
-    operator::{NAMESPACE, Operator},
+    kube::{CRD_FILE, Part, Setup, condition},
+    operator::{INSTANCE, NAMESPACE, Operator},
     wait,
 };
 
@@ -222,4 +222,71 @@ fn an_object_that_does_not_decode_keeps_no_other_from_being_served() {
     world.create(&namespace, "other", json!({"suspend": null}));
     world.until_ready(&namespace, "other");
     world.operator.still_runs();
+}
+
+#[test]
+fn without_the_token_role_it_is_told_what_to_run() {
+    let Some(world) = World::start("without_the_token_role_it_is_told_what_to_run", Setting::default()) else { return };
+    let namespace = world.cluster.namespace("role");
+    let ready = world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.server.api().must("DELETE", &format!("auth/token/roles/tofustate-{INSTANCE}"), &Value::Null);
+    let accessor = &ready["status"]["openbao"]["tokenAccessor"];
+    world.server.api().must("POST", "auth/token/revoke-accessor", &json!({"accessor": accessor}));
+    world.annotate(&namespace, "app", "reconcile", "look");
+    let missing = world.until_condition(&namespace, "app", "TokenReady", "False", "RoleGone");
+    assert!(message(&missing, "TokenReady").contains("run tofustate bootstrap"), "{missing:#}");
+    world.ask("GET", "role/app", &token).send().is(503);
+    world.server.bootstrap(INSTANCE, &[]);
+    world.until_ready(&namespace, "app");
+    world.ask("GET", "role/app", &token).send().is(404);
+}
+
+#[test]
+fn states_are_served_while_the_api_server_is_away() {
+    let Some(mut world) = World::start("states_are_served_while_the_api_server_is_away", Setting::default()) else {
+        return;
+    };
+    let namespace = world.cluster.namespace("no-api");
+    world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    world.cluster.kill(Part::ApiServer);
+    world.write(&path, &token, 1);
+    wait::until("it is noticed", || {
+        let told = world.operator.lines("cannot be watched");
+        if told.is_empty() { Err(world.operator.said()) } else { Ok(()) }
+    });
+    world.write(&path, &token, 2);
+    world.cluster.restart(Part::ApiServer);
+    world.until(&namespace, "app", "it is told when it is back", |found| found["status"]["state"]["serial"] == 2);
+    world.create(&namespace, "next", json!({}));
+    world.until_ready(&namespace, "next");
+    world.operator.still_runs();
+}
+
+#[test]
+fn a_namespace_that_is_deleted_takes_its_resources_along() {
+    let test = "a_namespace_that_is_deleted_takes_its_resources_along";
+    let Some(world) = World::start(test, Setting { controllers: true, ..Setting::default() }) else { return };
+    let namespace = world.cluster.namespace("ends");
+    let (path, at) = (format!("{namespace}/app"), format!("/api/v1/namespaces/{namespace}"));
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    // What was written for a resource goes with it.
+    world.create(&namespace, "other", json!({}));
+    world.until_ready(&namespace, "other");
+    world.delete(&namespace, "other");
+    world.api().until_gone(&format!("{at}/secrets/other-tofustate"));
+    world.api().until_gone(&format!("{at}/configmaps/other-tofustate"));
+
+    world.lock(&path, &token, "the-run");
+    world.api().delete(&at).done();
+    world.api().until_gone(&format!("{at}/secrets/app-tofustate"));
+    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    // The run that goes on ends well, though its Secret is gone.
+    world.ask("POST", &format!("{path}?ID=the-run"), &token).body(tofustate_e2e::ask::state(1, 10)).send().is(200);
+    world.unlock(&path, &token, "the-run");
+    world.api().until_gone(&at);
+    assert_eq!(world.owner(&path).unwrap()["released"], "state");
+    world.ask("GET", &path, &token).send().is(403);
 }
