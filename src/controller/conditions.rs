@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::crd::conditions::{READY, STALLED, TYPES, reason::SUSPENDED};
+use crate::crd::{
+    conditions::{READY, STALLED, TYPES, reason::SUSPENDED},
+    plain,
+};
 
 /// The longest message that the API server takes, in characters.
 const MAX_MESSAGE: usize = 32_768;
@@ -104,7 +107,7 @@ impl Findings {
                 type_: (*name).to_owned(),
                 status: status.to_owned(),
                 reason: found.reason.clone(),
-                message: found.message.chars().take(MAX_MESSAGE).collect(),
+                message: found.message.chars().take(MAX_MESSAGE).map(plain).collect(),
                 observed_generation: Some(generation),
                 last_transition_time: former.map_or(Time(now), |former| former.last_transition_time.clone()),
             })

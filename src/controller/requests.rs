@@ -14,6 +14,7 @@ use crate::{
         annotations::{ACCEPT_EMPTY, ACCEPT_RESTORE, FORCE_UNLOCK, RECONCILE, ROLLBACK_TO},
         clip,
         outcome::{DONE, FAILED, REFUSED},
+        plain,
     },
     store::{Budget, State, StateError},
 };
@@ -138,7 +139,7 @@ fn note(asked: &str, (outcome, message): &(&'static str, String)) -> Handled {
     Handled {
         request: Some(clip(asked)),
         outcome: Some((*outcome).to_owned()),
-        message: Some(message.clone()),
+        message: Some(message.chars().map(plain).collect()),
         time: Some(Time(Context::now())),
     }
 }

@@ -30,4 +30,4 @@ pub use quantity::{QuantityError, parse_quantity};
 pub use secrets::{Access, AccessRole, DEFAULT_TOKEN_KEY, SecretKeyRef};
 pub use settings::{LockSettings, RetentionSettings, Settings, is_label, is_subdomain};
 pub use spec::{DEFAULT_MAX_SIZE, GROUP, TofuStateBackend, TofuStateBackendSpec, VERSION};
-pub use status::{MAX_CLIENT_TEXT, MAX_HISTORY, TofuStateBackendStatus, clip, shown};
+pub use status::{MAX_CLIENT_TEXT, MAX_HISTORY, TofuStateBackendStatus, clip, plain, shown};

@@ -97,7 +97,18 @@ impl TofuStateBackendStatus {
 /// A text that a client sent, cut to what the status holds.
 #[must_use]
 pub fn clip(text: &str) -> String {
-    text.chars().take(MAX_CLIENT_TEXT).collect()
+    text.chars().take(MAX_CLIENT_TEXT).map(plain).collect()
+}
+
+/// A character that the API server takes where an object is applied: that is YAML to it, also where it is JSON, and YAML
+/// has no control characters. Others stand for those.
+#[must_use]
+pub fn plain(character: char) -> char {
+    match character {
+        '\u{fffe}' | '\u{ffff}' => char::REPLACEMENT_CHARACTER,
+        character if character.is_control() => char::REPLACEMENT_CHARACTER,
+        character => character,
+    }
 }
 
 /// A number of the store or of a state, as the status shows it: Kubernetes has signed 64-bit integers only, so a number
@@ -158,6 +169,7 @@ mod tests {
     fn client_text_and_numbers_are_made_to_fit() {
         assert_eq!(clip(&"ä".repeat(300)), "ä".repeat(256));
         assert_eq!(clip("alice@laptop"), "alice@laptop");
+        assert_eq!(clip("\u{1b}[31m\r\n\u{7f}\u{85}\u{ffff}\u{202e}é"), "�[31m�����\u{202e}é");
         assert_eq!(shown(7), 7);
         assert_eq!(shown(u64::MAX), i64::MAX);
     }
