@@ -129,7 +129,7 @@ impl SecretKeeper {
                 let said = about(&status.message);
                 Err(if status.code == 429 || status.code >= 500 { Trouble::Passes(said) } else { Trouble::Stays(said) })
             }
-            Ok(Err(error)) => Err(Trouble::Passes(about(&error.to_string()))),
+            Ok(Err(error)) => Err(Trouble::Passes(about(&unanswered(&error)))),
             Err(_) => Err(Trouble::Passes(about(&format!("the API server did not answer within {CALL:?}")))),
         }
     }
@@ -213,6 +213,19 @@ impl From<Trouble> for KeeperError {
     }
 }
 
+/// Why a call had no answer, with its causes, and without anything of what was sent or got.
+pub(super) fn unanswered(error: &Error) -> String {
+    if matches!(error, Error::SerdeError(_)) {
+        // Its text may repeat a value.
+        return "the answer cannot be read".to_owned();
+    }
+    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
+    causes.fold(error.to_string(), |said, cause| {
+        let more = cause.to_string();
+        if said.contains(&more) { said } else { format!("{said}: {more}") }
+    })
+}
+
 /// The name of a state's Secret. A hash: a policy's name may be longer than a Secret's, and has slashes.
 #[must_use]
 pub fn name(of: &PolicyName) -> String {
@@ -234,8 +247,101 @@ fn labelled(mut metadata: ObjectMeta, of: &PolicyName) -> ObjectMeta {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        io,
+        sync::{Arc, Mutex},
+    };
+
+    use bytes::Bytes;
+    use http::{Method, Request, Response};
+    use http_body_util::{BodyExt as _, Full};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
-    use crate::crd::is_subdomain;
+    use crate::{crd::is_subdomain, openbao::Token};
+
+    /// One Secret, and an answer that is lost: that of the write of this number, before it was done or after.
+    #[derive(Default)]
+    struct Server {
+        secret: Option<Value>,
+        writes: u64,
+        lose: Option<(u64, bool)>,
+    }
+
+    impl Server {
+        fn take(&mut self, method: &Method, body: Value) -> io::Result<Response<Full<Bytes>>> {
+            let answer = |code: u16, body: &Value| Response::builder().status(code).body(Full::from(body.to_string()));
+            let status =
+                |code: u16, reason: &str| answer(code, &json!({"code": code, "reason": reason, "message": ""}));
+            if method == Method::GET {
+                let found = self.secret.as_ref().map_or_else(|| status(404, "NotFound"), |secret| answer(200, secret));
+                return found.map_err(io::Error::other);
+            }
+            self.writes += 1;
+            let lose = self.lose.filter(|(number, _)| *number == self.writes);
+            if lose.is_some_and(|(_, done)| !done) {
+                return Err(io::Error::other("lost before"));
+            }
+            let done = match (method, &self.secret) {
+                (&Method::POST, Some(_)) => status(409, "AlreadyExists"),
+                (&Method::PUT, Some(is))
+                    if is["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"] =>
+                {
+                    status(409, "Conflict")
+                }
+                (&Method::DELETE, _) => {
+                    self.secret = None;
+                    answer(200, &json!({"status": "Success"}))
+                }
+                _ => {
+                    let mut body = body;
+                    body["metadata"]["resourceVersion"] = json!(self.writes.to_string());
+                    self.secret = Some(body.clone());
+                    answer(200, &body)
+                }
+            };
+            if lose.is_some() { Err(io::Error::other("lost after")) } else { done.map_err(io::Error::other) }
+        }
+    }
+
+    fn keeper(server: &Arc<Mutex<Server>>) -> SecretKeeper {
+        let server = server.clone();
+        let service = tower::service_fn(move |request: Request<Body>| {
+            let server = server.clone();
+            async move {
+                let (head, body) = request.into_parts();
+                let bytes = body.collect().await.map_err(io::Error::other)?.to_bytes();
+                let body = serde_json::from_slice(&bytes).unwrap_or_default();
+                server.lock().unwrap().take(&head.method, body)
+            }
+        });
+        SecretKeeper::new(Client::new(service, "tofustate"), "tofustate")
+    }
+
+    fn kept(accessor: &str) -> Kept {
+        let token = Token::parse(&format!("s.{accessor}")).unwrap();
+        Kept { token, accessor: accessor.to_owned(), retired: Vec::new() }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_whose_answer_was_lost_is_found_again_or_made_again() {
+        let of = policy("prod", "team", "app");
+        let (a, b) = (kept("a"), kept("b"));
+        for done in [true, false] {
+            for lose in 1..=3 {
+                let server = Arc::new(Mutex::new(Server { lose: Some((lose, done)), ..Server::default() }));
+                let keeper = keeper(&server);
+                assert_eq!(keeper.replace(&of, None, Some(&a)).await, Ok(true), "{lose} {done}");
+                assert_eq!(keeper.replace(&of, None, Some(&b)).await, Ok(false), "{lose} {done}");
+                assert_eq!(keeper.replace(&of, Some("a"), Some(&b)).await, Ok(true), "{lose} {done}");
+                assert_eq!(keeper.load(&of).await, Ok(Some(b.clone())));
+                assert_eq!(keeper.replace(&of, Some("b"), None).await, Ok(true), "{lose} {done}");
+                assert_eq!(keeper.load(&of).await, Ok(None));
+                assert_eq!(server.lock().unwrap().writes, if done { 3 } else { 4 });
+            }
+        }
+    }
 
     fn policy(instance: &str, namespace: &str, name: &str) -> PolicyName {
         PolicyName::new(&Instance::parse(instance).unwrap(), namespace, name).unwrap()
@@ -254,7 +360,7 @@ mod tests {
         assert_eq!(names.len(), policies.len());
         assert!(names.iter().all(|name| is_subdomain(name) && name.len() == 56), "{names:?}");
         // Secrets that are there are found by it: it may never change.
-        assert_eq!(name(&policies[0]), "tofustate-token-fixme");
+        assert_eq!(name(&policies[0]), "tofustate-token-24abb1e168f46b15980d726213e70420101c8592");
     }
 
     #[test]
