@@ -188,7 +188,7 @@ impl Context {
     /// Tells the state in the status of its resource from now on.
     pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State) {
         let (name, uid) = (name_of(resource), resource.metadata.uid.clone().unwrap_or_default());
-        self.reporter.follow(&name, &uid, resource.status.as_ref(), state);
+        self.reporter.follow(resource, state);
         self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (uid, state.clone()));
     }
 
@@ -199,7 +199,7 @@ impl Context {
         if let Some((uid, state)) = followed.get(&name)
             && resource.metadata.uid.as_ref() == Some(uid)
         {
-            self.reporter.follow(&name, uid, resource.status.as_ref(), state);
+            self.reporter.follow(resource, state);
         }
     }
 

@@ -10,8 +10,9 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    Shared, Stands, Target, compare, own,
-    patch::{Patched, patch},
+    Shared, Stood, Target,
+    own::{Shown, Stands, compare, own},
+    patch::{Patched, look, patch},
 };
 use crate::{
     controller::head,
@@ -19,6 +20,8 @@ use crate::{
     store::{Budget, Mark, StateError},
 };
 
+/// How often a patch is made for a resource that others write to at the same moment.
+const TRIES: usize = 5;
 /// Between two patches of one status: a burst of changes is told by its first and its last.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Between two patches for the same head: where two releases of tofustate write it differently, they do so at this pace.
@@ -35,8 +38,8 @@ const LAST: Duration = Duration::from_secs(3);
 pub(super) async fn run(shared: Arc<Shared>, name: ResourceName, mut targets: watch::Receiver<Target>) {
     let target = targets.borrow_and_update().clone();
     let mut seen = target.state.seen();
-    let shown = target.shown.clone();
-    let mut follower = Follower { shared, name, target, shown, told: None, wait: FIRST };
+    let stands = target.stands.clone();
+    let mut follower = Follower { shared, name, target, stands, told: None, wait: FIRST };
     let mut due = Due { shared: follower.shared.clone(), since: None };
     due.set(true);
     let mut not_before = Instant::now();
@@ -104,8 +107,8 @@ struct Follower {
     shared: Arc<Shared>,
     name: ResourceName,
     target: Target,
-    /// The own fields, as they stand in the status by all that is known.
-    shown: Value,
+    /// The resource, by all that is known.
+    stands: Stood,
     /// When this follower last patched.
     told: Option<Instant>,
     /// The next wait after a failure.
@@ -124,26 +127,29 @@ impl Follower {
     /// The resource as it was seen last, or another one.
     fn take(&mut self, target: Target) {
         // What a watch tells may be older than what was patched since.
-        let stale = target.uid == self.target.uid
-            && target.shown["headEpoch"] == self.shown["headEpoch"]
-            && compare(&target.shown, &self.shown) == Stands::Older;
-        if !stale {
-            self.shown = target.shown.clone();
+        let stands = &target.stands;
+        if stands.uid != self.stands.uid || !stands.shown.is_before(&self.stands.shown) {
+            self.stands = stands.clone();
         }
         self.target = target;
     }
 
     async fn tell(&mut self) -> Told {
-        for anew in [false, true] {
+        let mut anew = false;
+        for _ in 0..TRIES {
             let wanted = match self.wanted(anew).await {
                 Ok(Some(wanted)) => wanted,
                 Ok(None) => return Told::Nothing,
                 Err(()) => return self.later(),
             };
-            match compare(&self.shown, &wanted) {
+            let shown = Shown::of(&wanted);
+            match compare(&self.stands.shown, &shown) {
                 Stands::Same => return Told::Nothing,
                 Stands::Newer if anew => return Told::Nothing,
-                Stands::Newer => continue,
+                Stands::Newer => {
+                    anew = true;
+                    continue;
+                }
                 Stands::Altered => {
                     let since = self.told.map_or(Duration::MAX, |told| told.elapsed());
                     if since < REPAIR {
@@ -153,27 +159,37 @@ impl Follower {
                 Stands::Older => {}
             }
             let Ok(slot) = self.shared.slots.acquire().await else { return Told::Nothing };
-            let patched = patch(&self.shared, &self.name, &self.target.uid, &wanted).await;
+            let patched = patch(&self.shared, &self.name, &self.stands.version, &wanted).await;
+            let stands = match &patched {
+                Patched::Stale => Some(look(&self.shared, &self.name).await),
+                _ => None,
+            };
             drop(slot);
-            match patched {
-                Patched::Shown => {
+            match (patched, stands) {
+                (Patched::Shown(version), _) => {
                     self.shared.back();
-                    (self.shown, self.told, self.wait) = (wanted, Some(Instant::now()), FIRST);
+                    (self.stands.version, self.stands.shown) = (version, shown);
+                    (self.told, self.wait) = (Some(Instant::now()), FIRST);
                     return Told::Now;
                 }
-                Patched::Gone => return Told::Nothing,
-                Patched::Refused(_) if !anew => {}
-                Patched::Refused(said) => {
+                (Patched::Stale, Some(Ok(Some(stands)))) if stands.uid == self.target.stands.uid => {
+                    self.stands = stands;
+                }
+                // One that came in its place will be told of.
+                (Patched::Stale, Some(Ok(_)) | None) | (Patched::Gone, _) => return Told::Nothing,
+                (Patched::Refused(_), _) if !anew => anew = true,
+                (Patched::Refused(said), _) => {
                     warn!(resource = %self.name, said, "the status is not taken: what it shows of the state stays as it is");
                     return Told::Nothing;
                 }
-                Patched::Away(why) => {
+                (Patched::Away(why), _) | (Patched::Stale, Some(Err(why))) => {
                     self.shared.gone(&why);
                     return self.later();
                 }
             }
         }
-        Told::Nothing
+        // Somebody writes there all the time.
+        self.later()
     }
 
     /// The own fields as they should be; none where no head was ever seen, or none can be shown.

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use kube::Client;
+use kube::{Client, api::ObjectMeta};
 use serde_json::Value;
 use tokio::{
     sync::{Semaphore, mpsc, watch},
@@ -25,8 +25,9 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-pub use self::own::{FIELDS, Stands, compare, own, strays};
-use crate::{crd::TofuStateBackendStatus, registry::ResourceName, store::State, telemetry::ReportMetrics};
+pub use self::own::FIELDS;
+use self::own::{Shown, own};
+use crate::{crd::TofuStateBackend, registry::ResourceName, store::State, telemetry::ReportMetrics};
 
 /// The field manager, one for all replicas.
 pub const MANAGER: &str = "tofustate-http";
@@ -53,16 +54,34 @@ enum Ask {
 /// A state, and the resource in whose status it is told.
 #[derive(Clone)]
 struct Target {
-    /// The resource's uid: the status of one that came in its place is not this state's.
-    uid: String,
     state: State,
-    /// The own fields of the status, as they were seen last.
-    shown: Value,
+    stands: Stood,
+}
+
+/// A resource as it was seen.
+#[derive(Clone)]
+struct Stood {
+    /// The status of another resource that came in its place is not this state's.
+    uid: String,
+    /// The resourceVersion. A patch is of this one: the API server heeds no uid in it.
+    version: String,
+    /// The own fields.
+    shown: Shown,
+}
+
+impl Stood {
+    fn of(metadata: &ObjectMeta, own: &Value) -> Self {
+        Self {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            version: metadata.resource_version.clone().unwrap_or_default(),
+            shown: Shown::of(own),
+        }
+    }
 }
 
 impl Target {
     fn is(&self, other: &Self) -> bool {
-        self.uid == other.uid && self.state.is(&other.state)
+        self.stands.uid == other.stands.uid && self.state.is(&other.state)
     }
 }
 
@@ -84,14 +103,15 @@ impl Reporter {
         (Self { asks }, Worker { asks: asked, shared: Arc::new(shared) })
     }
 
-    /// Follows a state in the status of this resource. `shown`: the status as it was seen last. To be called as often as
-    /// the resource is seen: what somebody else wrote into the own fields is put right by it, and nothing is patched where
-    /// nothing differs.
-    pub fn follow(&self, resource: &ResourceName, uid: &str, shown: Option<&TofuStateBackendStatus>, state: &State) {
-        let shown = shown.map(own).unwrap_or_default();
-        let target = Target { uid: uid.to_owned(), state: state.clone(), shown };
+    /// Follows a state in the status of this resource. To be called as often as the resource is seen: what somebody else
+    /// wrote into the own fields is put right by it, and nothing is patched where nothing differs.
+    pub fn follow(&self, resource: &TofuStateBackend, state: &State) {
+        let ObjectMeta { namespace, name, .. } = resource.metadata.clone();
+        let (Some(namespace), Some(name)) = (namespace, name) else { return };
+        let own = resource.status.as_ref().map(own).unwrap_or_default();
+        let target = Target { state: state.clone(), stands: Stood::of(&resource.metadata, &own) };
         // Where the worker has ended, so does the process.
-        let _ = self.asks.send(Ask::Follow(resource.clone(), target));
+        let _ = self.asks.send(Ask::Follow(ResourceName { namespace, name }, target));
     }
 
     /// Follows it no more. What it told stays.
@@ -119,7 +139,7 @@ impl Worker {
                     Some(Ask::Follow(name, target)) => match followed.get(&name) {
                         Some(known) => {
                             known.send_if_modified(|known| {
-                                let news = !known.is(&target) || known.shown != target.shown;
+                                let news = !known.is(&target) || known.stands.shown != target.stands.shown;
                                 *known = target;
                                 news
                             });

@@ -1,15 +1,17 @@
 //! The part of the status that `tofustate-http` writes, as JSON, and how what stands there is to what should. Pure.
 
+use std::cmp::Ordering;
+
 use serde_json::{Map, Value};
 
-use crate::crd::TofuStateBackendStatus;
+use crate::{crd::TofuStateBackendStatus, store::Sha256Sum};
 
 /// The fields that the HTTP backend writes, and no other part does.
 pub const FIELDS: [&str; 6] = ["locked", "lock", "state", "history", "headEpoch", "headRevision"];
 
 /// Those fields of a status.
 #[must_use]
-pub fn own(status: &TofuStateBackendStatus) -> Value {
+pub(super) fn own(status: &TofuStateBackendStatus) -> Value {
     own_fields(serde_json::to_value(status).unwrap_or_default())
 }
 
@@ -21,9 +23,32 @@ pub(super) fn own_fields(mut status: Value) -> Value {
     status
 }
 
+/// Those fields, as much as it takes to know them again: thousands of states are followed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    epoch: Option<String>,
+    revision: Option<i64>,
+    sum: Sha256Sum,
+}
+
+impl Shown {
+    pub(super) fn of(own: &Value) -> Self {
+        Self {
+            epoch: own["headEpoch"].as_str().map(str::to_owned),
+            revision: own["headRevision"].as_i64(),
+            sum: Sha256Sum::of(own.to_string().as_bytes()),
+        }
+    }
+
+    /// Whether this is what stood there before that did.
+    pub(super) fn is_before(&self, other: &Self) -> bool {
+        self.epoch == other.epoch && self.revision < other.revision
+    }
+}
+
 /// What stands in a status, next to what a head says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stands {
+pub(super) enum Stands {
     /// Just that.
     Same,
     /// The status speaks of a later head of the same epoch: another replica's.
@@ -34,27 +59,26 @@ pub enum Stands {
     Older,
 }
 
-/// Compares the own fields of a status with what they should be.
+/// Compares what stands there with what should.
 #[must_use]
-pub fn compare(shown: &Value, wanted: &Value) -> Stands {
+pub(super) fn compare(shown: &Shown, wanted: &Shown) -> Stands {
     if shown == wanted {
         return Stands::Same;
     }
-    let revision = |status: &Value| status["headRevision"].as_i64();
-    if shown["headEpoch"] != wanted["headEpoch"] {
+    if shown.epoch != wanted.epoch {
         return Stands::Older;
     }
-    match revision(shown).cmp(&revision(wanted)) {
-        std::cmp::Ordering::Greater => Stands::Newer,
-        std::cmp::Ordering::Equal => Stands::Altered,
-        std::cmp::Ordering::Less => Stands::Older,
+    match shown.revision.cmp(&wanted.revision) {
+        Ordering::Greater => Stands::Newer,
+        Ordering::Equal => Stands::Altered,
+        Ordering::Less => Stands::Older,
     }
 }
 
 /// A merge patch that takes away what stands in `found` and not in `wanted`; `None` where nothing does. Server-side apply
 /// takes away only what nobody else ever wrote.
 #[must_use]
-pub fn strays(found: &Value, wanted: &Value) -> Option<Value> {
+pub(super) fn strays(found: &Value, wanted: &Value) -> Option<Value> {
     let (Value::Object(found), Value::Object(wanted)) = (found, wanted) else { return None };
     let stray = |(name, value): (&String, &Value)| match wanted.get(name) {
         None => Some((name.clone(), Value::Null)),
@@ -101,7 +125,7 @@ mod tests {
             (json!({"locked": false}), Stands::Older),
             (json!({"locked": false, "headEpoch": "e"}), Stands::Older),
         ] {
-            assert_eq!(compare(&shown, &wanted), stands, "{shown}");
+            assert_eq!(compare(&Shown::of(&shown), &Shown::of(&wanted)), stands, "{shown}");
         }
     }
 
