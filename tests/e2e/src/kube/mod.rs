@@ -5,7 +5,9 @@ mod access;
 mod api;
 mod args;
 mod events;
+mod kstatus;
 mod kubectl;
+mod operator;
 mod server;
 mod setup;
 mod shared;
@@ -20,7 +22,9 @@ use self::server::Server;
 pub use self::{
     api::{Answer, Api},
     events::Part,
+    kstatus::{Kstatus, kstatus},
     kubectl::Kubectl,
+    operator::{ADMISSION_FILE, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, RBAC_FILE},
     setup::Setup,
     shared::Shared,
     watch::Watch,

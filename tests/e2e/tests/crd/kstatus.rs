@@ -1,39 +1,62 @@
-//! What tools that go by kstatus (Flux, Argo CD, `kpt`) read from a resource, by its rules for any custom resource:
-//! `sigs.k8s.io/cli-utils/pkg/kstatus`, `checkGenericProperties`.
+//! What tools that go by kstatus read from a resource: the rules by value, and on an object of a real API server.
 
 use serde_json::{Value, json};
-use tofustate_e2e::kube::{Shared, condition, is_true, tofustates};
+use tofustate_e2e::kube::{Kstatus, Shared, kstatus, tofustates};
 
 use crate::{created, named};
 
-#[derive(Debug, PartialEq, Eq)]
-enum Status {
-    InProgress,
-    Failed,
-    Current,
-    Terminating,
+const TIME: &str = "2025-06-01T12:00:00Z";
+
+fn read(object: &Value) -> Kstatus {
+    kstatus(object).0
 }
 
-/// In the order of kstatus: deletion, generation, the two standard conditions, Ready, and what nothing speaks against is
-/// done.
-fn kstatus(object: &Value) -> Status {
-    let is = |name: &str| condition(object, name).is_some_and(is_true);
-    let observed = object["status"]["observedGeneration"].as_i64();
-    if object["metadata"]["deletionTimestamp"].is_string() {
-        return Status::Terminating;
-    }
-    if observed.is_some_and(|observed| Some(observed) != object["metadata"]["generation"].as_i64()) {
-        return Status::InProgress;
-    }
-    if is("Reconciling") {
-        return Status::InProgress;
-    }
-    if is("Stalled") {
-        return Status::Failed;
-    }
-    match condition(object, "Ready").map(|ready| ready["status"].clone()) {
-        Some(status) if status == "False" || status == "Unknown" => Status::InProgress,
-        _ => Status::Current,
+fn one(name: &str, status: &str) -> Value {
+    json!({"type": name, "status": status, "reason": "Test", "message": format!("{name} is {status}"), "lastTransitionTime": TIME})
+}
+
+#[test]
+fn the_rules_in_their_order() {
+    let object = |generation: Value, status: Value| json!({"metadata": {"generation": generation}, "status": status});
+    let conditions = |list: &[(&str, &str)]| {
+        let list: Vec<_> = list.iter().map(|(name, status)| one(name, status)).collect();
+        object(json!(2), json!({"observedGeneration": 2, "conditions": list}))
+    };
+    for (object, status, says) in [
+        // Nothing speaks against it: that is why a new resource has an observedGeneration of -1.
+        (json!({}), Kstatus::Current, "Resource is current"),
+        (object(json!(1), Value::Null), Kstatus::Current, "Resource is current"),
+        (object(json!(1), json!({"observedGeneration": 1})), Kstatus::Current, "Resource is current"),
+        (object(Value::Null, json!({"observedGeneration": 1})), Kstatus::Current, "Resource is current"),
+        (object(json!(1), json!({"observedGeneration": -1})), Kstatus::InProgress, "latest observed generation is -1"),
+        // Also a later one than there is.
+        (object(json!(1), json!({"observedGeneration": 2})), Kstatus::InProgress, "generation is 1"),
+        (conditions(&[("Ready", "True")]), Kstatus::Current, "Resource is Ready"),
+        (conditions(&[("Ready", "False")]), Kstatus::InProgress, "Ready is False"),
+        (conditions(&[("Ready", "Unknown")]), Kstatus::InProgress, "Ready is Unknown"),
+        (conditions(&[("Ready", "Perhaps")]), Kstatus::Current, "Resource is current"),
+        (conditions(&[("PathClaimed", "False")]), Kstatus::Current, "Resource is current"),
+        // The two standard conditions go before Ready, the first of them in the list counts.
+        (conditions(&[("Ready", "True"), ("Stalled", "True")]), Kstatus::Failed, "Stalled is True"),
+        (conditions(&[("Ready", "True"), ("Stalled", "False")]), Kstatus::Current, "Resource is Ready"),
+        (conditions(&[("Ready", "True"), ("Reconciling", "True")]), Kstatus::InProgress, "Reconciling is True"),
+        (conditions(&[("Stalled", "True"), ("Reconciling", "True")]), Kstatus::Failed, "Stalled is True"),
+        (conditions(&[("Reconciling", "True"), ("Stalled", "True")]), Kstatus::InProgress, "Reconciling is True"),
+        // An old generation goes before all conditions, and deletion before that.
+        (
+            object(json!(3), json!({"observedGeneration": 2, "conditions": [one("Stalled", "True")]})),
+            Kstatus::InProgress,
+            "latest observed generation is 2",
+        ),
+        (
+            json!({"metadata": {"deletionTimestamp": TIME, "generation": 3}, "status": {"observedGeneration": 2}}),
+            Kstatus::Terminating,
+            "scheduled for deletion",
+        ),
+        (json!({"metadata": {"deletionTimestamp": ""}}), Kstatus::Current, "Resource is current"),
+    ] {
+        let (found, why) = kstatus(&object);
+        assert!(found == status && why.contains(says), "{object}: {found:?}, {why}");
     }
 }
 
@@ -45,27 +68,26 @@ fn a_new_resource_is_in_progress_until_it_was_looked_at() {
     made["metadata"]["finalizers"] = json!(["tofustate.io/tests"]);
     let new = created(&cluster, &namespace, &made);
     assert_eq!((&new["status"]["observedGeneration"], &new["metadata"]["generation"]), (&json!(-1), &json!(1)));
-    assert_eq!(kstatus(&new), Status::InProgress);
+    assert_eq!(read(&new), Kstatus::InProgress);
     // Without the default it would be taken for done.
     let mut bare = new.clone();
     bare["status"].as_object_mut().unwrap().remove("observedGeneration");
-    assert_eq!(kstatus(&bare), Status::Current);
+    assert_eq!(read(&bare), Kstatus::Current);
 
     let path = format!("{}/net", tofustates(&namespace));
-    let one = |name: &str, status: &str| json!({"type": name, "status": status, "reason": "Test", "message": "m", "lastTransitionTime": "2025-06-01T12:00:00Z"});
     let status = |generation: i64, conditions: Value| {
         let status = json!({"status": {"observedGeneration": generation, "conditions": conditions}});
         api.merge(&format!("{path}/status"), &status).done()
     };
-    assert_eq!(kstatus(&status(1, json!([one("Ready", "False")]))), Status::InProgress);
-    assert_eq!(kstatus(&status(1, json!([one("Ready", "True")]))), Status::Current);
-    assert_eq!(kstatus(&status(1, json!([one("Ready", "False"), one("Stalled", "True")]))), Status::Failed);
+    assert_eq!(read(&status(1, json!([one("Ready", "False")]))), Kstatus::InProgress);
+    assert_eq!(read(&status(1, json!([one("Ready", "True")]))), Kstatus::Current);
+    assert_eq!(read(&status(1, json!([one("Ready", "False"), one("Stalled", "True")]))), Kstatus::Failed);
     status(1, json!([one("Ready", "True")]));
     let edited = api.merge(&path, &json!({"spec": {"suspend": true}})).done();
-    assert_eq!((&edited["metadata"]["generation"], kstatus(&edited)), (&json!(2), Status::InProgress));
-    assert_eq!(kstatus(&status(2, json!([one("Ready", "True")]))), Status::Current);
+    assert_eq!((&edited["metadata"]["generation"], read(&edited)), (&json!(2), Kstatus::InProgress));
+    assert_eq!(read(&status(2, json!([one("Ready", "True")]))), Kstatus::Current);
     api.delete(&path).done();
-    assert_eq!(kstatus(&api.get(&path).unwrap()), Status::Terminating);
+    assert_eq!(read(&api.get(&path).unwrap()), Kstatus::Terminating);
     api.merge(&path, &json!({"metadata": {"finalizers": null}})).done();
     api.until_gone(&path);
 }
