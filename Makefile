@@ -29,6 +29,10 @@ e2e: tools ## the tests with real programs; what is not there is SKIPPED in the 
 	cargo run --quiet --locked -p tofustate-e2e -- table $$used || failed=1; \
 	rm -f $$used; exit $$failed
 
+demo: ## all of it on this machine: Kubernetes' API server, OpenBao, the operator, a tofu apply (ONCE=1 ends by itself)
+	cargo build --locked
+	@cargo run --quiet --locked -p tofustate-e2e --bin demo
+
 bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads large")
 	cargo bench --locked --bench store -- $(BENCH)
 
@@ -60,4 +64,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e bench bench-http bench-openbao crds soak mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao crds soak mutants fuzz

@@ -105,7 +105,7 @@ impl Drop for Process {
         // What it started may outlive it, and is of the same group.
         let _ = kill_process_group(self.pid(), Signal::KILL);
         let _ = self.child.wait();
-        if thread::panicking() {
+        if thread::panicking() && !wait::interrupted() {
             eprintln!(
                 "--- {} said, at the end of {} lines:\n{}\n---",
                 self.name,
