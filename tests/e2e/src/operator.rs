@@ -13,17 +13,13 @@ use serde_json::Value;
 use crate::{
     ask::ask,
     bao::Bao,
-    kube::Cluster,
+    kube::{Cluster, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, RBAC_FILE},
     ports,
     process::Process,
     standalone::{binary, clean},
     wait,
 };
 
-/// What the operator may do.
-pub const RBAC_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/operator/rbac.yaml");
-/// The namespace that it is in.
-pub const NAMESPACE: &str = "tofustate";
 /// The name of the installation.
 pub const INSTANCE: &str = "prod";
 
@@ -38,14 +34,6 @@ pub struct Operator {
     before: String,
 }
 
-/// The name of its ServiceAccount, as the file with its rights has it.
-pub fn account() -> String {
-    let text = fs::read_to_string(RBAC_FILE).unwrap();
-    let account = text.split("kind: ServiceAccount").nth(1).expect("a ServiceAccount");
-    let name = account.lines().find_map(|line| line.trim().strip_prefix("name: ")).expect("its name");
-    name.to_owned()
-}
-
 impl Operator {
     /// One that is not started yet: its namespace, ServiceAccount and rights are made, where they are not there, and OpenBao
     /// is set up for it.
@@ -58,11 +46,11 @@ impl Operator {
 
     /// One that nothing is told of OpenBao yet.
     pub fn without_store(cluster: &Cluster) -> Self {
-        if cluster.api().get(&format!("/api/v1/namespaces/{NAMESPACE}")).is_none() {
-            cluster.namespace(NAMESPACE);
+        if cluster.api().get(&format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}")).is_none() {
+            cluster.namespace(OPERATOR_NAMESPACE);
         }
         cluster.kubectl().must(&["apply", "--server-side", "-f", RBAC_FILE]);
-        let config = cluster.kubeconfig("operator", &cluster.token(NAMESPACE, &account(), &[]));
+        let config = cluster.kubeconfig("operator", &cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]));
         let mut operator = Self {
             listen: ports::free(),
             admin: ports::free(),
@@ -105,7 +93,7 @@ impl Operator {
     /// Starts it, and waits for nothing.
     pub fn launch(&mut self) {
         let mut command = clean(Command::new(binary()));
-        command.env_remove("KUBECONFIG").args(["operator", "--instance", INSTANCE, "--namespace", NAMESPACE]);
+        command.env_remove("KUBECONFIG").args(["operator", "--instance", INSTANCE, "--namespace", OPERATOR_NAMESPACE]);
         command.args(["--internal-url", &format!("http://{}", self.address()), "--listen", &self.address()]);
         command.args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)]);
         command.args(&self.args).envs(self.env.iter().cloned());

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use tofustate_e2e::{
     bao,
     client::Client,
-    kube::{Setup, condition},
-    operator::{INSTANCE, NAMESPACE, Operator, account, file},
+    kube::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Setup, condition},
+    operator::{INSTANCE, Operator, file},
     project::{APPLY, INIT, VALUE, said, waits},
     wait, with_each_client,
 };
@@ -55,7 +55,7 @@ fn a_run_needs_nothing_but_the_connection_secret(client: &Client) {
     assert_eq!(life["policies"], json!([World::policy(namespace, "app")]));
     let secrets = world.api().get(&format!("/api/v1/namespaces/{namespace}/secrets")).unwrap();
     assert_eq!(secrets["items"].as_array().unwrap().len(), 1, "{secrets}");
-    let kept = world.api().get(&format!("/api/v1/namespaces/{NAMESPACE}/secrets")).unwrap();
+    let kept = world.api().get(&format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets")).unwrap();
     assert!(!kept["items"].as_array().unwrap().is_empty());
     assert!(!world.operator.said().contains(&token), "the token is in the log");
     assert!(!world.get(namespace, "app").unwrap().to_string().contains(&token), "the token is in the resource");
@@ -134,20 +134,20 @@ fn the_operator_logs_in_to_openbao_by_its_serviceaccount() {
     let Some(server) = bao::Setup::default().start(test) else { return };
     let mut operator = Operator::without_store(&cluster);
     // OpenBao is not in the cluster: it reviews a token with that token.
-    cluster.bind("system:auth-delegator", NAMESPACE, &account());
+    cluster.bind("system:auth-delegator", OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
     let done = server.try_bootstrap(
         INSTANCE,
         &[
             "--kubernetes-auth",
-            &format!("--kubernetes-namespace={NAMESPACE}"),
-            &format!("--kubernetes-service-account={}", account()),
+            &format!("--kubernetes-namespace={OPERATOR_NAMESPACE}"),
+            &format!("--kubernetes-service-account={}", OPERATOR_ACCOUNT),
             &format!("--kubernetes-host={}", cluster.url()),
             &format!("--kubernetes-ca-file={}", cluster.ca().display()),
             &format!("--kubernetes-audience={ITS_OWN}"),
         ],
     );
     assert!(done.status.success(), "{}", said(&done));
-    let file = file(&cluster, "serviceaccount-token", &cluster.token(NAMESPACE, &account(), &[ITS_OWN]));
+    let file = file(&cluster, "serviceaccount-token", &cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[ITS_OWN]));
     operator.reaches(&server).env("TOFUSTATE_OPENBAO_KUBERNETES_AUTH", "true");
     operator.env("TOFUSTATE_OPENBAO_KUBERNETES_AUDIENCE", ITS_OWN);
     operator.env("TOFUSTATE_OPENBAO_KUBERNETES_TOKEN_FILE", file.to_str().unwrap());

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 use tofustate_e2e::{
     ask::{lock_info, state},
-    kube::condition,
-    operator::NAMESPACE,
+    kube::{OPERATOR_NAMESPACE, condition},
     wait,
 };
 
@@ -30,7 +29,7 @@ fn retain_keeps_the_state_and_delete_ends_it() {
     assert_eq!(left(&world, &namespace), (vec![], false));
     assert!(world.entry(&path).is_some(), "the head stays");
     assert_eq!(world.owner(&path).unwrap()["released"], "state");
-    let kept = world.api().get(&format!("/api/v1/namespaces/{NAMESPACE}/secrets")).unwrap();
+    let kept = world.api().get(&format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets")).unwrap();
     assert!(!kept.to_string().contains(&World::policy(&namespace, "app")), "the token is kept still");
 
     let again = world.ready(&namespace, json!({"retention": {"deletionPolicy": "Delete"}}));

@@ -3,8 +3,8 @@
 
 use serde_json::{Value, json};
 use tofustate_e2e::{
-    kube::{CRD_FILE, Part, Setup, condition},
-    operator::{INSTANCE, NAMESPACE, Operator},
+    kube::{CRD_FILE, OPERATOR_NAMESPACE, Part, Setup, condition},
+    operator::{INSTANCE, Operator},
     wait,
 };
 
@@ -72,18 +72,18 @@ fn with_openbao_away_no_resource_is_touched_and_it_is_told_once() {
     world.operator.await_shut("OpenBao is away");
     world.ask("GET", &path, &token).send().is(503);
     world.ask("GET", &path, "another").send().is(403);
-    world.until_event(NAMESPACE, "StoreAway");
+    world.until_event(OPERATOR_NAMESPACE, "StoreAway");
     // A change of a resource is not lost: it is looked at when the store is back.
     world.annotate(&namespace, "app-1", "reconcile", "meanwhile");
     world.server.unseal(node);
-    world.until_event(NAMESPACE, "StoreBack");
+    world.until_event(OPERATOR_NAMESPACE, "StoreBack");
     world.until(&namespace, "app-1", "it was looked at", |found| {
         found["status"]["lastHandled"]["reconcile"]["request"] == "meanwhile"
     });
     let mut after = versions();
     after[1].clone_from(&before[1]);
     assert_eq!(after, before);
-    assert_eq!(world.events(NAMESPACE, "StoreAway").len(), 1);
+    assert_eq!(world.events(OPERATOR_NAMESPACE, "StoreAway").len(), 1);
     wait::until("it answers again", || {
         let status = world.ask("GET", &path, &token).send().status();
         if status == 404 { Ok(()) } else { Err(status.to_string()) }
