@@ -85,7 +85,7 @@ pub(super) fn strays(found: &Value, wanted: &Value) -> Option<Value> {
         Some(wanted) => strays(value, wanted).map(|inner| (name.clone(), inner)),
     };
     let patch: Map<String, Value> = found.iter().filter_map(stray).collect();
-    (!patch.is_empty()).then(|| Value::Object(patch))
+    (!patch.is_empty()).then_some(Value::Object(patch))
 }
 
 #[cfg(test)]
