@@ -9,10 +9,13 @@ use super::{
     FINALIZER,
     context::{Context, Fault, Held, name_of},
     events::Kind,
-    live::{endpoints, finalizer, observe, plan, report, serve},
+    live::endpoints,
+    observe::observe,
     requests,
+    serve::{plan, serve},
     status::Draft,
     store,
+    write::{self, finalizer},
 };
 use crate::{
     crd::{
@@ -181,7 +184,7 @@ async fn stays(
         format!("{} belongs to this resource", resource.spec.path),
     );
     draft.findings.needs(reason, message);
-    report(context, held, resource, &draft).await
+    write::status(context, held, resource, &draft).await
 }
 
 /// Releases the head, where that may be done.

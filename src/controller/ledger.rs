@@ -11,6 +11,8 @@ use crate::store::Redacted;
 
 /// How long a replaced credential may still end its run.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
+/// How many replaced credentials may, the last ones.
+const MOST: usize = 16;
 
 /// The credentials of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,6 +55,8 @@ impl Ledger {
         if revoke.is_some() && revoke != self.revoked {
             former.clear();
         }
+        let over = former.len().saturating_sub(MOST);
+        former.drain(..over);
         let hash = |(identity, token): &(String, Redacted<String>)| {
             let known = self.current.get(identity).filter(|hash| hash.is_of(token.expose()));
             (identity.clone(), known.copied().unwrap_or_else(|| SaltedHash::of(token.expose())))
@@ -139,6 +143,8 @@ mod tests {
         let later = ended.with(&tokens(&[("token", "four")]), Some("now"), at(40));
         assert_eq!(former(&later), [("token", 100)], "a word is good once");
         assert_eq!(former(&later.with(&tokens(&[("token", "four")]), Some("again"), at(41))), []);
+        let many = (0..100).fold(first, |ledger, n| ledger.with(&tokens(&[("token", &n.to_string())]), None, at(0)));
+        assert!(many.former.len() == MOST && many.former[MOST - 1].hash.is_of("98"), "the last ones");
     }
 
     #[test]

@@ -13,16 +13,19 @@ pub mod keeper;
 pub mod ledger;
 mod live;
 pub mod objects;
+mod observe;
 pub mod outputs;
 mod reconcile;
 pub mod report;
 mod requests;
 mod run;
+mod serve;
 mod stale;
 pub mod status;
 mod store;
 pub mod validate;
 mod watch;
+mod write;
 
 use std::time::Duration;
 

@@ -11,7 +11,7 @@ use super::{
     context::{Context, Fault, Guarded, Held, name_of},
     delete, live,
 };
-use crate::crd::TofuStateBackend;
+use crate::{crd::TofuStateBackend, registry::ResourceName};
 
 /// How long until the next try, where the store is away.
 const AWAY: Duration = Duration::from_secs(5);
@@ -40,7 +40,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     }
     let done = match &object.0 {
         Ok(resource) => one(&context, &mut held, resource).await,
-        Err(invalid) => undecodable(&context, &mut held, invalid, &object),
+        Err(invalid) => undecodable(&context, &mut held, invalid).await,
     };
     let counted = match &done {
         Ok(_) => "ok",
@@ -51,7 +51,9 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     context.metrics.reconciled(counted, began.elapsed());
     let (outcome, next) = match done {
         Ok(next) => {
-            held.failures = 0;
+            if object.0.is_ok() {
+                held.failures = 0;
+            }
             (Outcome::Done, next)
         }
         Err(Fault::Away(why)) => {
@@ -83,17 +85,20 @@ async fn one(context: &Context, held: &mut Held, resource: &TofuStateBackend) ->
     }
 }
 
-/// A resource that does not decode any more goes on as it was.
-fn undecodable(
-    context: &Context,
-    held: &mut Held,
-    invalid: &InvalidObject,
-    object: &Guarded,
-) -> Result<Duration, Fault> {
+/// A resource that does not decode any more goes on as it was; its deletion is that of what it was.
+async fn undecodable(context: &Context, held: &mut Held, invalid: &InvalidObject) -> Result<Duration, Fault> {
+    if let (Some(active), Some(_)) = (held.active.clone(), &invalid.metadata.deletion_timestamp) {
+        let resource = TofuStateBackend { metadata: invalid.metadata.clone(), ..(*active).clone() };
+        return delete::run(context, held, &Arc::new(resource)).await;
+    }
     if held.failures == 0 {
         // The text may repeat a value, and a credential may stand in a wrong place.
         let fault = invalid.error.split(['`', '"']).next().unwrap_or_default().trim_end().to_owned();
-        warn!(resource = %name_of(object), fault, "this resource does not decode: it is served as it was before, and its changes wait; is the CustomResourceDefinition the one of this release?");
+        let name = ResourceName {
+            namespace: invalid.metadata.namespace.clone().unwrap_or_default(),
+            name: invalid.metadata.name.clone().unwrap_or_default(),
+        };
+        warn!(resource = %name, fault, "this resource does not decode: it is served as it was before, and its changes wait; is the CustomResourceDefinition the one of this release?");
     }
     held.failures = 1;
     Ok(context.options.resync)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tofustate_e2e::{
     bao,
     client::Client,
-    kube::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Setup, condition},
+    kube::{Kstatus, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Setup, condition, kstatus},
     operator::{INSTANCE, Operator, file},
     project::{APPLY, INIT, VALUE, said, waits},
     wait, with_each_client,
@@ -19,7 +19,10 @@ fn a_run_needs_nothing_but_the_connection_secret(client: &Client) {
     let Some(world) = Shared::world(test) else { return };
     let namespace = if client.is_terraform() { "terraform-run" } else { "tofu-run" };
     world.cluster.namespace(namespace);
-    let ready = world.ready(namespace, json!({}));
+    let new = world.create(namespace, "app", json!({}));
+    assert_eq!(kstatus(&new).0, Kstatus::InProgress, "{new:#}");
+    let ready = world.until_ready(namespace, "app");
+    assert_eq!(kstatus(&ready).0, Kstatus::Current, "{ready:#}");
     let path = format!("{namespace}/app");
     for type_ in ["PathClaimed", "PolicySynced", "TokenReady", "CredentialsReady", "StoreReachable"] {
         assert_eq!(condition(&ready, type_).unwrap()["status"], "True", "{ready:#}");

@@ -3,7 +3,10 @@
 use std::thread;
 
 use serde_json::{Value, json};
-use tofustate_e2e::{kube::condition, wait};
+use tofustate_e2e::{
+    kube::{Kstatus, condition, kstatus},
+    wait,
+};
 
 use crate::world::{Setting, Shared, World, message};
 
@@ -14,6 +17,7 @@ fn a_path_outside_of_the_namespace_is_refused() {
     world.create(&namespace, "app", json!({"path": "elsewhere/app"}));
     let refused = world.until_condition(&namespace, "app", "Stalled", "True", "PathNotAllowed");
     assert!(message(&refused, "Ready").contains("write outside/..."), "{refused:#}");
+    assert_eq!(kstatus(&refused).0, Kstatus::Failed, "{refused:#}");
     assert!(world.until_event(&namespace, "PathNotAllowed").contains("elsewhere/app"));
     assert!(world.owner("elsewhere/app").is_none() && world.values(&namespace, "app-tofustate").is_none());
     world.ask("GET", "elsewhere/app", "any").send().is(403);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use tofustate_e2e::{
     ask::{lock_info, state},
-    kube::{OPERATOR_NAMESPACE, condition},
+    kube::{Kstatus, OPERATOR_NAMESPACE, condition, kstatus},
     wait,
 };
 
@@ -88,6 +88,7 @@ fn a_locked_state_is_served_until_it_is_unlocked() {
     let waits = world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
     assert_eq!(condition(&waits, "Ready").unwrap()["status"], "True", "a lock never changes it: {waits:#}");
     assert!(message(&waits, "Stalled").contains("somebody@elsewhere"), "{waits:#}");
+    assert_eq!(kstatus(&waits).0, Kstatus::Terminating);
     world.ask("POST", &format!("{path}?ID=the-run"), &token).body(state(1, 10)).send().is(200);
     world.unlock(&path, &token, "the-run");
     world.until_gone(&namespace, "app");

@@ -221,6 +221,9 @@ fn an_object_that_does_not_decode_keeps_no_other_from_being_served() {
     world.ask("GET", "undecodable/app", &token).send().is(404);
     world.create(&namespace, "other", json!({"suspend": null}));
     world.until_ready(&namespace, "other");
+    // Its end is that of what it was.
+    world.delete(&namespace, "app");
+    assert_eq!(world.owner("undecodable/app").unwrap()["released"], "nothing");
     world.operator.still_runs();
 }
 

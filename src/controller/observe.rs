@@ -1,0 +1,60 @@
+//! What a namespace has for a resource: its connection Secret and ConfigMap, the Secrets that its spec names. Reads only.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::ListParams;
+
+use super::{
+    cluster::call,
+    context::{Context, Fault, name_of},
+    credentials::{self, Secrets},
+    objects::{self, MANAGED_BY, OF_UID},
+};
+use crate::crd::{Settings, TofuStateBackend};
+
+/// What a namespace has for a resource.
+pub(super) struct Observed {
+    pub(super) secret: Option<Secret>,
+    pub(super) config: Option<ConfigMap>,
+    pub(super) secrets: Secrets,
+}
+
+/// Reads what the namespace has for the resource.
+pub(super) async fn observe(
+    context: &Context,
+    resource: &TofuStateBackend,
+    settings: &Settings,
+) -> Result<Observed, Fault> {
+    let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
+    let (secrets, configs) = (context.cluster.of::<Secret>(namespace), context.cluster.of::<ConfigMap>(namespace));
+    let name = &settings.connection_secret;
+    let mut observed = Observed {
+        secret: call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?,
+        config: call(&format!("reading the ConfigMap {namespace}/{name}"), configs.get_opt(name)).await?,
+        secrets: Secrets::new(),
+    };
+    for name in credentials::named(&resource.spec) {
+        let found = call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
+        observed.secrets.insert(name.to_owned(), found.map(objects::values));
+    }
+    // Under another name before: what it has kept goes on.
+    if observed.secret.is_none() && resource.status.is_some() {
+        observed.secret = former::<Secret>(context, resource).await?.into_iter().next();
+    }
+    Ok(observed)
+}
+
+/// What was written for the resource, under whatever name.
+pub(super) async fn former<K>(context: &Context, resource: &TofuStateBackend) -> Result<Vec<K>, Fault>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned,
+{
+    let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
+    let uid = resource.metadata.uid.as_deref().unwrap_or_default();
+    let labels = format!("{}={},{OF_UID}={uid}", MANAGED_BY.0, MANAGED_BY.1);
+    let doing = format!("listing what was written for {}", name_of(resource));
+    let all = context.cluster.of::<K>(namespace);
+    Ok(call(&doing, all.list(&ListParams::default().labels(&labels))).await?.items)
+}

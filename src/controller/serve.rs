@@ -1,0 +1,52 @@
+//! What the registry gets of a resource: its state and who may use it, now and for a while still.
+
+use super::{
+    context::{Context, Held, name_of},
+    credentials::{self, Wanted},
+    objects::{self, Kept},
+    observe::Observed,
+};
+use crate::{
+    crd::{TofuStateBackend, annotations::REVOKE_NOW},
+    registry::{Backend, Credential},
+    store::State,
+};
+
+/// Who is to have which credential.
+pub(super) fn plan(held: &mut Held, resource: &TofuStateBackend, observed: &Observed) -> Wanted {
+    let Kept { token, ledger } = objects::kept(observed.secret.as_ref(), resource);
+    if held.ledger.is_empty() {
+        held.ledger = ledger;
+    }
+    credentials::wanted(&resource.spec, token, &observed.secrets)
+}
+
+/// Takes note of the credentials that there are from now on, and of those that were replaced.
+pub(super) fn note(context: &Context, held: &mut Held, resource: &TofuStateBackend, wanted: &Wanted) {
+    let revoke = resource.metadata.annotations.as_ref().and_then(|all| all.get(REVOKE_NOW));
+    let now = context.paths.stores().owners().now();
+    held.ledger = held.ledger.with(&wanted.tokens(), revoke.map(String::as_str), now);
+}
+
+/// Serves the path to those who may use it. `written`: the connection Secret has the token.
+pub(super) fn serve(
+    context: &Context,
+    held: &mut Held,
+    resource: &TofuStateBackend,
+    state: State,
+    wanted: &Wanted,
+    written: bool,
+) {
+    let mut credentials = wanted.hashes();
+    if wanted.new && !written {
+        // Nobody has the new token: the one that runs have goes on.
+        let is_main = |one: &&Credential| one.identity == credentials::TOKEN;
+        credentials.retain(|one| !is_main(&one));
+        let old = held.backend.as_ref().and_then(|old| old.credentials.iter().find(is_main).cloned());
+        credentials.splice(0..0, old);
+    } else {
+        note(context, held, resource, wanted);
+    }
+    let former = held.ledger.former.clone();
+    context.publish(held, Backend { resource: name_of(resource), state, credentials, former });
+}

@@ -1,0 +1,173 @@
+//! Writes what a resource's runs are given, where it is not as it should be; the finalizer; the status.
+
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use kube::api::{Patch, PatchParams};
+use tracing::{info, warn};
+
+use super::{
+    FINALIZER,
+    cluster::call,
+    context::{Context, Fault, Held, name_of},
+    credentials::Wanted,
+    events::Kind,
+    objects::{Found, Outputs},
+    observe::{Observed, former},
+    outputs::Connection,
+    status::{Draft, MANAGER, is_so, news, patch},
+};
+use crate::crd::{
+    Settings, TofuStateBackend,
+    conditions::{CREDENTIALS_READY, LOCK_STALE, READY, STALLED, reason},
+};
+
+/// Writes the connection Secret and the ConfigMap, where they are not as they should be. Answers why they cannot be.
+pub(super) async fn outputs(
+    context: &Context,
+    resource: &TofuStateBackend,
+    settings: &Settings,
+    wanted: &Wanted,
+    held: &Held,
+    observed: &Observed,
+) -> Result<Option<(&'static str, String)>, Fault> {
+    let Some(token) = &wanted.token else { return Ok(None) };
+    let ca = match &context.options.ca_file {
+        Some(file) => tokio::fs::read_to_string(file).await.ok(),
+        None => None,
+    };
+    let name = &settings.connection_secret;
+    let connection = Connection {
+        endpoint: &context.options.internal_url,
+        path: &settings.path,
+        token,
+        ca: ca.as_deref(),
+        lock_by_post: context.options.lock_by_post,
+    };
+    let outputs = Outputs::new(resource, name, &connection, wanted.generated, &held.ledger);
+    let here = |found: Option<&Secret>| found.filter(|found| found.metadata.name.as_ref() == Some(name)).cloned();
+    let secret = here(observed.secret.as_ref());
+    let found = [
+        ("Secret", outputs.of_secret(secret.as_ref()), outputs.secret()),
+        ("ConfigMap", outputs.of_config(observed.config.as_ref()), outputs.config()),
+    ];
+    for (kind, found, _) in &found {
+        if *found == Found::Foreign {
+            let message = format!(
+                "there is a {kind} {name} that tofustate did not write: choose another name with spec.connectionSecretName, or remove it"
+            );
+            return Ok(Some((reason::NAME_TAKEN, message)));
+        }
+    }
+    let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
+    let params = PatchParams::apply(MANAGER).force();
+    for (kind, found, wanted) in found {
+        if found == Found::Good {
+            continue;
+        }
+        let doing = format!("writing the {kind} {namespace}/{name}");
+        let done = match kind {
+            "Secret" => {
+                let api = context.cluster.of::<Secret>(namespace);
+                call(&doing, api.patch_metadata(name, &params, &Patch::Apply(wanted))).await.map(drop)
+            }
+            _ => {
+                let api = context.cluster.of::<ConfigMap>(namespace);
+                call(&doing, api.patch_metadata(name, &params, &Patch::Apply(wanted))).await.map(drop)
+            }
+        };
+        match done {
+            Ok(()) => info!(resource = %name_of(resource), kind, name, "written"),
+            Err(error) if error.refused() => return Ok(Some((reason::NOT_WRITTEN, error.to_string()))),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let observed_generation = resource.status.as_ref().and_then(|status| status.observed_generation);
+    if resource.status.is_some() && observed_generation != resource.metadata.generation {
+        remove_former(context, resource, name).await?;
+    }
+    Ok(None)
+}
+
+/// Removes what was written under a name that the spec had before.
+async fn remove_former(context: &Context, resource: &TofuStateBackend, name: &str) -> Result<(), Fault> {
+    let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
+    let old = |metadata: &kube::core::ObjectMeta| metadata.name.clone().filter(|old| old != name);
+    for old in former::<Secret>(context, resource).await?.iter().filter_map(|found| old(&found.metadata)) {
+        let api = context.cluster.of::<Secret>(namespace);
+        remove(&format!("removing the Secret {namespace}/{old}"), api.delete(&old, &Default::default())).await?;
+    }
+    for old in former::<ConfigMap>(context, resource).await?.iter().filter_map(|found| old(&found.metadata)) {
+        let api = context.cluster.of::<ConfigMap>(namespace);
+        remove(&format!("removing the ConfigMap {namespace}/{old}"), api.delete(&old, &Default::default())).await?;
+    }
+    Ok(())
+}
+
+async fn remove<T>(doing: &str, work: impl Future<Output = kube::Result<T>>) -> Result<(), Fault> {
+    match call(doing, work).await {
+        Err(error) if error.status == Some(404) => Ok(()),
+        done => Ok(done.map(drop)?),
+    }
+}
+
+/// Applies the status, where it is not so, and tells of what is new in it.
+pub(super) async fn status(
+    context: &Context,
+    held: &mut Held,
+    resource: &TofuStateBackend,
+    draft: &Draft,
+) -> Result<(), Fault> {
+    let wanted = draft.status(resource, Context::now());
+    if is_so(resource.status.as_ref(), &wanted) {
+        return Ok(());
+    }
+    let name = resource.metadata.name.as_deref().unwrap_or_default();
+    let api = context.cluster.of::<TofuStateBackend>(resource.metadata.namespace.as_deref().unwrap_or_default());
+    let object = patch(resource, &wanted);
+    let doing = format!("writing the status of {}", name_of(resource));
+    call(&doing, api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object))).await?;
+    let before = held.applied.replace(wanted.clone()).or_else(|| resource.status.clone());
+    for condition in news(before.as_ref(), &wanted) {
+        let (kind, wrong) = match (condition.type_.as_str(), condition.status.as_str()) {
+            (READY, "True") => (Kind::Normal, false),
+            (LOCK_STALE, "True") => (Kind::Warning, true),
+            // What it is made of says more; and whoever suspends it knows.
+            (READY | STALLED | LOCK_STALE, _) => continue,
+            (_, "False") if condition.reason == reason::SUSPENDED => continue,
+            (_, "False") => (Kind::Warning, true),
+            (CREDENTIALS_READY, _) if condition.reason == reason::WEAK_TOKEN => (Kind::Warning, true),
+            _ => continue,
+        };
+        let name = name_of(resource);
+        match wrong {
+            true => {
+                warn!(resource = %name, condition = condition.type_, reason = condition.reason, "{}", condition.message);
+            }
+            false => info!(resource = %name, "ready"),
+        }
+        context.events.of(resource, kind, &condition.reason, &condition.message).await;
+    }
+    Ok(())
+}
+
+/// Puts the finalizer on a resource, or takes it away.
+pub(super) async fn finalizer(context: &Context, resource: &TofuStateBackend, wanted: bool) -> Result<(), Fault> {
+    let own = &resource.metadata;
+    let mut all = own.finalizers.clone().unwrap_or_default();
+    if all.iter().any(|one| one == FINALIZER) == wanted {
+        return Ok(());
+    }
+    match wanted {
+        true => all.push(FINALIZER.to_owned()),
+        false => all.retain(|one| one != FINALIZER),
+    }
+    // Of the version that was looked at: somebody else's finalizer may have come since.
+    let change = serde_json::json!({"metadata": {"resourceVersion": own.resource_version, "finalizers": all}});
+    let name = own.name.as_deref().unwrap_or_default();
+    let api = context.cluster.of::<TofuStateBackend>(own.namespace.as_deref().unwrap_or_default());
+    let doing = format!("setting the finalizer of {}", name_of(resource));
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    match call(&doing, api.patch_metadata(name, &params, &Patch::Merge(&change))).await {
+        Err(error) if error.status == Some(404) && !wanted => Ok(()),
+        done => Ok(done.map(drop)?),
+    }
+}
