@@ -293,3 +293,53 @@ fn a_namespace_that_is_deleted_takes_its_resources_along() {
     assert_eq!(world.owner(&path).unwrap()["released"], "state");
     world.ask("GET", &path, &token).send().is(403);
 }
+
+#[test]
+fn an_emptied_openbao_is_missed_before_and_after_a_restart() {
+    let test = "an_emptied_openbao_is_missed_before_and_after_a_restart";
+    let Some(mut world) = World::start(test, Setting::default()) else { return };
+    let namespace = world.cluster.namespace("emptied");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.write(&path, &token, 1);
+    // With the owner entries; and set up anew, as if it had always been so.
+    world.server.api().must("DELETE", "sys/mounts/states", &Value::Null);
+    world.server.bootstrap(INSTANCE, &[]);
+    world.annotate(&namespace, "app", "reconcile", "look");
+    world.until_condition(&namespace, "app", "Stalled", "True", "HeadLost");
+    world.ask("GET", &path, &token).send().is(503);
+    world.operator.kill();
+    world.operator.start();
+    world.until_condition(&namespace, "app", "Stalled", "True", "HeadLost");
+    world.ask("GET", &path, &token).send().is(503);
+    assert!(world.entry(&path).is_none(), "a head was made");
+    // Others begin there.
+    world.create(&namespace, "new", json!({}));
+    world.until_ready(&namespace, "new");
+}
+
+#[test]
+fn a_path_of_which_nothing_is_on_record_is_begun_on_a_persons_word_only() {
+    let test = "a_path_of_which_nothing_is_on_record_is_begun_on_a_persons_word_only";
+    let Some(mut world) = World::start(test, Setting::default()) else { return };
+    let namespace = world.cluster.namespace("unknown");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    world.operator.kill();
+    // The cluster is built anew, and meanwhile the state was lost.
+    world.api().merge(&World::at(&namespace, "app"), &json!({"metadata": {"finalizers": null}})).done();
+    world.api().delete(&World::at(&namespace, "app")).done();
+    world.api().until_gone(&World::at(&namespace, "app"));
+    world.server.api().must("DELETE", &format!("states/metadata/{path}"), &Value::Null);
+    world.create(&namespace, "app", json!({}));
+    world.operator.start();
+    let stalled = world.until_condition(&namespace, "app", "Stalled", "True", "HeadLost");
+    assert!(message(&stalled, "StoreReachable").contains("tofustate.io/accept-empty: unknown"), "{stalled:#}");
+    let token = world.token(&namespace, "app");
+    world.ask("GET", &path, &token).send().is(503);
+    assert!(world.entry(&path).is_none(), "a head was made");
+    world.annotate(&namespace, "app", "accept-empty", "unknown");
+    world.until_ready(&namespace, "app");
+    world.ask("GET", &path, &token).send().is(404);
+}
