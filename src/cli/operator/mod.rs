@@ -4,7 +4,10 @@ mod args;
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use tokio::sync::watch;
+use tokio::{
+    sync::{oneshot, watch},
+    time::timeout,
+};
 use tracing::info;
 
 pub(super) use self::args::OperatorArgs;
@@ -25,6 +28,9 @@ use crate::{
 /// The gates of the admin listener.
 const CLUSTER: &str = "cluster";
 const REGISTRY: &str = "registry";
+
+/// How long the last heads may take to be told.
+const LAST: Duration = Duration::from_secs(5);
 
 /// Why it did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -147,8 +153,19 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
         };
         controller.run(tell, away, working).await
     });
-    let reported = stopped.clone();
-    tasks.spawn("the status of states", async move { reports.run(reported).await });
+    // It outlives the requests: with the last of them a run may release its lock.
+    let (quiet, reported) = watch::channel(false);
+    let (ending, ended) = oneshot::channel();
+    let reports = tokio::spawn(async move {
+        let _ = ending.send(reports.run(reported).await);
+    });
+    let mut waiting = stopped.clone();
+    tasks.spawn("the status of states", async move {
+        tokio::select! {
+            _ = waiting.wait_for(|stop| *stop) => Ok(()),
+            ended = ended => ended.unwrap_or_else(|_| Err("it panicked".to_owned())),
+        }
+    });
     let background = (engine, stopped.clone());
     tasks.spawn("background work", async move {
         background.0.run_background(background.1).await;
@@ -158,6 +175,9 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
 
     let ended = tasks.run(&mut stop, stopping, Duration::from_secs(75)).await;
     if !matches!(ended, Err(TaskError::Cut(_))) {
+        quiet.send_replace(true);
+        // It gives up by itself before.
+        let _ = timeout(LAST, reports).await;
         // The tokens of states are kept for all replicas.
         openbao.end(false, &mut stop).await;
     }

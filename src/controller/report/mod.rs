@@ -128,13 +128,14 @@ impl Worker {
     /// A follower panicked.
     pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
         let mut followed: HashMap<ResourceName, watch::Sender<Target>> = HashMap::new();
-        let mut work = JoinSet::new();
+        let (mut work, mut asked) = (JoinSet::new(), true);
         loop {
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => break,
                 Some(ended) = work.join_next(), if !work.is_empty() => sound(ended)?,
-                ask = self.asks.recv() => match ask {
-                    None => break,
+                ask = self.asks.recv(), if asked => match ask {
+                    // Whoever sees resources has ended; requests may go on.
+                    None => asked = false,
                     Some(Ask::Forget(name)) => drop(followed.remove(&name)),
                     Some(Ask::Follow(name, target)) => match followed.get(&name) {
                         Some(known) => {

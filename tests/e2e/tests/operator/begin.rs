@@ -1,12 +1,16 @@
 //! From a resource to a run.
 
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 use tofustate_e2e::{
+    ask::lock_info,
     bao,
     client::Client,
     kube::{Kstatus, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Setup, condition, kstatus},
     operator::{INSTANCE, Operator, file},
     project::{APPLY, INIT, VALUE, said, waits},
+    slow::Slow,
     wait, with_each_client,
 };
 
@@ -117,6 +121,31 @@ fn a_state_goes_on_after_a_restart_and_is_never_refused_meanwhile() {
     assert_eq!(after["status"]["openbao"]["tokenAccessor"], before["status"]["openbao"]["tokenAccessor"]);
     assert_eq!(after["status"]["headEpoch"], before["status"]["headEpoch"]);
     assert_eq!(world.token(&namespace, "app"), token);
+}
+
+#[test]
+fn a_lock_that_is_released_while_it_stops_is_not_shown_afterwards() {
+    let test = "a_lock_that_is_released_while_it_stops_is_not_shown_afterwards";
+    let Some(mut world) = World::start(test, Default::default()) else { return };
+    let namespace = world.cluster.namespace("drained");
+    world.ready(&namespace, json!({}));
+    let (path, token) = ("drained/app", world.token(&namespace, "app"));
+    world.lock(path, &token, "the-last");
+    world.until(&namespace, "app", "its lock is shown", |found| found["status"]["locked"] == true);
+    let address = world.operator.address();
+    let mut unlock = Slow::begin(&address, "UNLOCK", path, &token, lock_info("the-last"));
+    let stopping = std::thread::scope(|scope| {
+        let ended = scope.spawn(|| world.operator.terminate());
+        wait::until("it takes no more connections", || match TcpStream::connect(&address) {
+            Ok(_) => Err("it does".to_owned()),
+            Err(_) => Ok(()),
+        });
+        let answer = unlock.finish();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        ended.join()
+    });
+    stopping.unwrap();
+    assert_eq!(world.get(&namespace, "app").unwrap()["status"]["locked"], false);
 }
 
 impl World {

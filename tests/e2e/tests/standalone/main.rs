@@ -3,6 +3,5 @@
 
 mod crowd;
 mod records;
-mod slow;
 mod start;
 mod stop;

@@ -4,9 +4,11 @@ use std::fs;
 
 use rustix::process::Signal;
 use serde_json::Value;
-use tofustate_e2e::{standalone::Standalone, wait};
-
-use crate::slow::SlowWrite;
+use tofustate_e2e::{
+    slow::Slow,
+    standalone::{Standalone, writer},
+    wait,
+};
 
 const PATH: &str = "team/app";
 
@@ -21,7 +23,7 @@ fn the_last_write_of_a_stop_is_in_the_records() {
     let mut server = Standalone::serving(&[PATH]);
     let mut before = revision(&server);
     for serial in 1..=2 {
-        let mut write = SlowWrite::begin(&server, PATH, serial);
+        let mut write = Slow::write(&server.address(), PATH, &writer(PATH), serial);
         let process = server.signal(Signal::TERM);
         wait::until("it stops", || match process.stderr() {
             said if said.contains("stopping") => Ok(()),

@@ -1,9 +1,12 @@
 //! What signals do to a server with work under way.
 
 use rustix::process::Signal;
-use tofustate_e2e::{process::Process, standalone::Standalone, wait};
-
-use crate::slow::SlowWrite;
+use tofustate_e2e::{
+    process::Process,
+    slow::Slow,
+    standalone::{Standalone, writer},
+    wait,
+};
 
 const PATH: &str = "team/app";
 
@@ -21,7 +24,7 @@ fn stopping(process: &Process) {
 fn signals_that_come_together_are_one() {
     for signals in [[Signal::TERM, Signal::INT], [Signal::INT, Signal::HUP], [Signal::HUP, Signal::TERM]] {
         let mut server = Standalone::serving(&[PATH]);
-        let mut write = SlowWrite::begin(&server, PATH, 1);
+        let mut write = Slow::write(&server.address(), PATH, &writer(PATH), 1);
         let [_, process] = signals.map(|signal| server.signal(signal));
         stopping(process);
         let answer = write.finish();
@@ -35,7 +38,7 @@ fn signals_that_come_together_are_one() {
 #[test]
 fn a_signal_that_comes_later_cuts_a_stop_off() {
     let server = Standalone::serving(&[PATH]);
-    let _write = SlowWrite::begin(&server, PATH, 1);
+    let _write = Slow::write(&server.address(), PATH, &writer(PATH), 1);
     stopping(server.signal(Signal::TERM));
     wait::until("it hears of another", || {
         let process = server.signal(Signal::INT);
