@@ -267,6 +267,9 @@ impl Inner {
             );
             text = head.encode();
         }
+        if text.is_empty() {
+            return Err(Swap::Wrong("it cannot be written as JSON"));
+        }
         if let Err(fault) = head.check() {
             // A transition made a head that no reader would take: better refused than written.
             return Err(Swap::Wrong(fault));

@@ -2,7 +2,7 @@
 //! ones as one text. What they say of themselves is much the same: packed, it takes a quarter.
 
 use std::{
-    fmt, io,
+    fmt,
     ops::{Deref, DerefMut},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -11,7 +11,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer},
-    ser::{Error as _, SerializeSeq as _},
+    ser::SerializeSeq as _,
 };
 
 use super::Version;
@@ -30,7 +30,7 @@ pub struct Versions {
 
 struct Packed {
     older: Vec<Arc<Version>>,
-    /// `None` where they are too many to be unpacked again.
+    /// `None` where they are too many to be unpacked again, or could not be packed: they stand there as they are then.
     text: Option<String>,
 }
 
@@ -86,7 +86,7 @@ impl Serialize for Versions {
             let mut last = self.packed.lock().unwrap_or_else(PoisonError::into_inner);
             match last.as_ref().filter(|packed| packed.is_of(older)) {
                 Some(packed) => packed.clone(),
-                None => last.insert(Arc::new(Packed::new(older).map_err(S::Error::custom)?)).clone(),
+                None => last.insert(Arc::new(Packed::new(older))).clone(),
             }
         };
         let plain = self.all.get(if packed.text.is_some() { older.len().. } else { 0.. }).unwrap_or_default();
@@ -108,11 +108,10 @@ impl<'de> Deserialize<'de> for Versions {
 }
 
 impl Packed {
-    fn new(older: &[Arc<Version>]) -> io::Result<Self> {
-        let json = serde_json::to_vec(older)?;
-        let fits = !older.is_empty() && json.len() <= MOST;
-        let text = if fits { Some(BASE64.encode(compress(&[], &json)?)) } else { None };
-        Ok(Self { older: older.to_vec(), text })
+    fn new(older: &[Arc<Version>]) -> Self {
+        let json = if older.is_empty() { None } else { serde_json::to_vec(older).ok() };
+        let packed = json.filter(|json| json.len() <= MOST).and_then(|json| compress(&[], &json).ok());
+        Self { older: older.to_vec(), text: packed.map(|packed| BASE64.encode(packed)) }
     }
 
     /// Whether it is of these. None of its own can be changed in place: it shares them.
