@@ -100,6 +100,8 @@ pub(super) struct Held {
     pub(super) active: Option<Arc<TofuStateBackend>>,
     /// The status that was applied last: what the watch shows may be older.
     pub(super) applied: Option<TofuStateBackendStatus>,
+    /// Since when its deletion finds the store away.
+    pub(super) away_since: Option<Instant>,
     /// Reconciliations in a row that failed.
     pub(super) failures: u32,
 }

@@ -3,6 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
@@ -59,13 +60,21 @@ pub(super) async fn run(
     let Ok(path) = StatePath::parse(&resource.spec.path) else {
         return finish(context, held, resource).await;
     };
-    match give_up(context, held, resource, &path).await {
+    let done = give_up(context, held, resource, &path).await;
+    match &done {
+        Ok(_) => held.away_since = None,
+        Err(Fault::Away(_)) => drop(held.away_since.get_or_insert_with(Instant::now)),
+        Err(Fault::Call(_)) => {}
+    }
+    match done {
         Ok(None) => {
             info!(resource = %name_of(&**resource), %path, "released");
             finish(context, held, resource).await
         }
         Ok(Some(again)) => Ok(again),
-        Err(Fault::Away(why)) if retains(resource) && is_late(context, resource) => {
+        Err(Fault::Away(why))
+            if retains(resource) && is_late(context, held, resource) && !is_locked(held, resource).await =>
+        {
             let note = format!(
                 "the store does not answer ({why}), so this was left there: the owner entry .owners/{}, the policy tofustate/{}/{} and the token of accessor {}; the path stays this namespace and name's",
                 path.as_str().replace('/', ":"),
@@ -89,9 +98,22 @@ fn retains(resource: &TofuStateBackend) -> bool {
     resource.spec.retention.deletion_policy == DeletionPolicy::Retain
 }
 
-fn is_late(context: &Context, resource: &TofuStateBackend) -> bool {
+/// Whether the store is away for too long. A deletion may wait for other things long before that, such as a lock.
+fn is_late(context: &Context, held: &Held, resource: &TofuStateBackend) -> bool {
+    let wait = context.options.release_wait;
     let since = resource.metadata.deletion_timestamp.as_ref().map(|time| Context::now().duration_since(time.0));
-    since.is_some_and(|since| Duration::try_from(since).is_ok_and(|since| since >= context.options.release_wait))
+    since.is_some_and(|since| Duration::try_from(since).is_ok_and(|since| since >= wait))
+        && held.away_since.is_some_and(|since| since.elapsed() >= wait)
+}
+
+/// Whether a run held the lock when the state was last seen: that goes on as soon as the store is back.
+async fn is_locked(held: &Held, resource: &TofuStateBackend) -> bool {
+    if resource.status.as_ref().and_then(|status| status.locked) == Some(true) {
+        return true;
+    }
+    let Some((state, _)) = &held.open else { return false };
+    // No time to ask: only what was seen.
+    state.recent(&mut Budget::new(Duration::ZERO)).await.is_ok_and(|head| head.lock.is_some())
 }
 
 async fn finish(context: &Context, held: &mut Held, resource: &TofuStateBackend) -> Result<Duration, Fault> {

@@ -171,3 +171,45 @@ fn whoever_takes_the_finalizer_away_ends_the_service_and_not_the_claim() {
     world.ready(&namespace, json!({}));
     world.ask("LOCK", &path, &world.token(&namespace, "app")).body(lock_info("y")).send().is(409);
 }
+
+/// How many looks at a resource found the store away.
+fn looks_away(world: &World) -> u64 {
+    let metrics = world.operator.metrics();
+    let lines = metrics.lines().filter(|line| line.contains("reconciliations_total") && line.contains("\"away\""));
+    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
+}
+
+#[test]
+fn a_locked_one_is_served_again_after_openbao_was_away() {
+    let test = "a_locked_one_is_served_again_after_openbao_was_away";
+    let setting = Setting { args: &["--release-wait", "1", "--store-wait", "5"], ..Setting::default() };
+    let Some(world) = World::start(test, setting) else { return };
+    let namespace = world.cluster.namespace("held-on");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.lock(&path, &token, "the-run");
+    world.api().delete(&World::at(&namespace, "app")).done();
+    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    let before = looks_away(&world);
+    let node = world.server.seal();
+    // The first look away begins the time, and at the second it is over.
+    wait::until("it was looked at while OpenBao is away", || {
+        let there = world.get(&namespace, "app").is_some();
+        assert!(there, "it was given up while locked; the operator said\n{}", world.operator.said());
+        let looks = looks_away(&world) - before;
+        if looks >= 3 { Ok(()) } else { Err(format!("{looks} looks")) }
+    });
+    world.server.unseal(node);
+    wait::until("the run that goes on can write", || {
+        let write = world.ask("POST", &format!("{path}?ID=the-run"), &token).body(state(1, 10));
+        match write.send().status() {
+            200 => Ok(()),
+            status @ 503 => Err(status.to_string()),
+            status => panic!("{status}; the operator said\n{}", world.operator.said()),
+        }
+    });
+    world.unlock(&path, &token, "the-run");
+    world.until_gone(&namespace, "app");
+    assert_eq!(world.owner(&path).unwrap()["released"], "state");
+}
