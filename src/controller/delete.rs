@@ -164,6 +164,8 @@ async fn give_up(
         }
     };
     context.unpublish(held);
+    // Its token ends with the first step of that: where one fails, the state is opened with another.
+    held.open = None;
     forget(context, resource).await?;
     match owners::release(&*entries, path, &who, claim, leaves, &mut Budget::new(super::LOOK)).await {
         Ok(()) | Err(ClaimError::Superseded(_) | ClaimError::Damaged { .. }) => Ok(None),
@@ -245,9 +247,8 @@ async fn release(
         );
         return Ok(Release::Waits(reason::NEEDS_CONFIRMATION, message));
     }
-    let empty = head.versions.is_empty();
     match state.release(delete, &mut Budget::new(super::LOOK)).await {
-        Ok(()) => Ok(Release::Done(if delete || empty { Leftover::Nothing } else { Leftover::State })),
+        Ok(leaves) => Ok(Release::Done(leaves)),
         Err(StateError::Refused(Refusal::Held(lock))) => Ok(Release::Locked(lock)),
         Err(error) => gone(error, resource),
     }
@@ -266,25 +267,23 @@ async fn open(
     path: &StatePath,
     claim: u64,
 ) -> Result<Result<State, Release>, Fault> {
-    if let Some((state, of)) = &held.open
-        && *of == claim
-    {
-        return Ok(Ok(state.clone()));
-    }
     let settings = resource.settings().map(|settings| (&settings).into()).unwrap_or_default();
     let wish = store::wish(context, held, resource, path, settings);
-    // Released already, by a process that came no further.
-    let state = context.paths.handle(&wish, claim);
+    let own = held.open.as_ref().filter(|(_, of)| *of == claim).map(|(state, _)| state.clone());
+    let state = own.clone().unwrap_or_else(|| context.paths.handle(&wish, claim));
+    // Released already, and came no further: this process, or one before it.
     if let Err(StateError::Refused(Refusal::ForeignOwner(owner))) = state.head(&mut Budget::new(super::LOOK)).await
         && owner.released
         && owner.claim == claim
         && owner.same_resource(&wish.who.owner(claim))
     {
-        let delete = !retains(resource);
-        return match state.release(delete, &mut Budget::new(super::LOOK)).await {
-            Ok(()) => Ok(Err(Release::Done(if delete { Leftover::Nothing } else { Leftover::State }))),
+        return match state.release(!retains(resource), &mut Budget::new(super::LOOK)).await {
+            Ok(leaves) => Ok(Err(Release::Done(leaves))),
             Err(error) => gone(error, resource).map(Err),
         };
+    }
+    if let Some(state) = own {
+        return Ok(Ok(state));
     }
     match context.paths.open(&wish).await {
         Ok(opened) => {

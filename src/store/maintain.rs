@@ -159,12 +159,19 @@ impl State {
     /// Deletes every object of a path that was released with `delete`: those in the trash, and those that no head
     /// named. Then the trash is empty.
     pub(super) async fn delete_all_objects(&self, budget: &mut Budget) -> Result<(), StateError> {
-        let all = self.inner.list(budget).await?;
+        // Large histories have thousands of parts: each step has the time of a call, so that none is too long for it.
+        let each = budget.clone();
+        let all = self.inner.list(&mut Budget::new(BUDGET)).await?;
         // The head is read after the list: while it is still given up, nothing in the list is of whoever comes next.
         self.released_head(budget).await?;
-        for listed in all {
-            self.inner.delete_part(&listed.key, budget).await?;
+        for some in all.chunks(AT_A_TIME) {
+            let parts = some.iter().map(|listed| {
+                let mut budget = each.clone();
+                async move { self.inner.delete_part(&listed.key, &mut budget).await }
+            });
+            join_all(parts).await.into_iter().collect::<Result<(), _>>()?;
         }
+        let budget = &mut each.clone();
         loop {
             let base = self.released_head(budget).await?;
             let trash: Vec<_> = base.head.trash.iter().map(|trash| trash.object.clone()).collect();

@@ -12,6 +12,7 @@ use super::{
     engine::Inner,
     head::{Lock, LockRequest, Step, Unlock},
     mutant,
+    owners::Leftover,
 };
 
 /// One state. Cloning shares it.
@@ -259,23 +260,30 @@ impl State {
     }
 
     /// Gives the path up: from then on no replica changes or reads it for this owner. `delete`: its versions go, and
-    /// the head stays, empty.
+    /// the head stays, empty. Answers what it leaves. Done already is done, but for versions that are still to be deleted.
     ///
     /// # Errors
     /// [`Refusal::Held`] while locked.
-    pub async fn release(&self, delete: bool, budget: &mut Budget) -> Result<(), StateError> {
+    pub async fn release(&self, delete: bool, budget: &mut Budget) -> Result<Leftover, StateError> {
         let work = async {
-            loop {
+            let leaves = loop {
                 let base = self.inner.load_any(budget).await?.ok_or(StateError::NotRegistered)?;
                 let step = base.head.released(&self.inner.owner, delete, self.inner.kv.now())?;
-                let Step::Change(head, ()) = step else { break };
+                let leaves = match delete || base.head.versions.is_empty() {
+                    true => Leftover::Nothing,
+                    false => Leftover::State,
+                };
+                let Step::Change(head, ()) = step else { break leaves };
                 match self.inner.replace(&base, *head, budget).await {
-                    Ok(()) => break,
+                    Ok(()) => break leaves,
                     Err(error) => self.inner.again("releasing the path", error, budget).await?,
                 }
-            }
+            };
             info!(path = %self.inner.path, owner = %self.inner.owner, delete, "path released");
-            if delete { self.delete_all_objects(budget).await } else { Ok(()) }
+            if delete {
+                self.delete_all_objects(budget).await?;
+            }
+            Ok(leaves)
         };
         self.timed("release", work).await
     }

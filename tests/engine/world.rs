@@ -228,8 +228,8 @@ impl Asked for State {
         note("GET of a version", self.pull_version(1).await.map(drop));
         note("head", self.head(b).await.map(drop));
         if release {
-            note("release", self.release(false, b).await);
-            note("release with deletion", self.release(true, b).await);
+            note("release", self.release(false, b).await.map(drop));
+            note("release with deletion", self.release(true, b).await.map(drop));
         }
         note("maintain", self.maintain().await);
         note("sweep", self.sweep().await.map(drop));

@@ -164,7 +164,7 @@ impl Run {
             },
             Step::Maintain => state.maintain().await,
             Step::Sweep => state.sweep().await.map(drop),
-            Step::Release => state.release(true, &mut budget).await,
+            Step::Release => state.release(true, &mut budget).await.map(drop),
             Step::Hours => {
                 sleep(Duration::from_secs(2 * 3_600)).await;
                 Ok(())

@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 use tofustate_e2e::{
-    ask::{lock_info, state},
+    ask::{lock_info, noisy_state, state},
+    bao,
     kube::{Kstatus, OPERATOR_NAMESPACE, condition, kstatus},
+    proxy::{self, Fault},
     wait,
 };
 
@@ -212,4 +214,49 @@ fn a_locked_one_is_served_again_after_openbao_was_away() {
     world.unlock(&path, &token, "the-run");
     world.until_gone(&namespace, "app");
     assert_eq!(world.owner(&path).unwrap()["released"], "state");
+}
+
+/// With OpenBao behind a proxy.
+fn proxied(test: &str) -> Option<World> {
+    let server = bao::Setup { proxied: true, ..bao::Setup::default() };
+    World::start(test, Setting { server, ..Setting::default() })
+}
+
+#[test]
+fn a_deletion_goes_on_after_each_of_its_steps_failed() {
+    let test = "a_deletion_goes_on_after_each_of_its_steps_failed";
+    let Some(world) = proxied(test) else { return };
+    let steps: [(&str, fn(&str, &str) -> bool); 4] = [
+        ("part", |method, path| method == "DELETE" && path.contains("/metadata/.versions/")),
+        ("accessor", |_, path| path.ends_with("/revoke-accessor")),
+        ("policy", |method, path| method == "DELETE" && path.contains("/policies/acl/")),
+        ("owner", |method, path| method != "GET" && path.contains("/data/.owners/")),
+    ];
+    for (step, matches) in steps {
+        for (policy, serial) in [("Delete", Some(1)), ("Retain", Some(1)), ("Retain", None)] {
+            if step == "part" && policy == "Retain" {
+                continue;
+            }
+            let name = format!("{step}-{}-{}", policy.to_lowercase(), serial.unwrap_or_default());
+            let namespace = world.cluster.namespace(&name);
+            let path = format!("{namespace}/app");
+            world.ready(&namespace, json!({"retention": {"deletionPolicy": policy}}));
+            let token = world.token(&namespace, "app");
+            if let Some(serial) = serial {
+                world.ask("POST", &path, &token).body(noisy_state(serial, 3 << 20)).send().is(200);
+            }
+            let before = looks_away(&world);
+            world.server.proxy(0).random(matches, 1, 100, &[Fault::Answer(400, None)]);
+            world.api().delete(&World::at(&namespace, "app")).done();
+            wait::until("the step failed", || {
+                if looks_away(&world) > before { Ok(()) } else { Err(world.operator.said()) }
+            });
+            world.server.proxy(0).calm();
+            world.until_gone(&namespace, "app");
+            assert_eq!(left(&world, &namespace), (vec![], false), "{name}");
+            let leaves = if policy == "Retain" && serial.is_some() { "state" } else { "nothing" };
+            assert_eq!(world.owner(&path).unwrap()["released"], leaves, "{name}");
+        }
+    }
+    proxy::injected(test, [world.server.proxy(0)]);
 }
