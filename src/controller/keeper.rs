@@ -206,10 +206,11 @@ async fn again(trouble: Trouble, pauses: &mut std::slice::Iter<'_, Duration>) ->
 
 impl From<Trouble> for KeeperError {
     fn from(trouble: Trouble) -> Self {
-        Self(match trouble {
-            Trouble::Moved => "its Secret is changed all the time by somebody".to_owned(),
-            Trouble::Passes(said) | Trouble::Stays(said) => said,
-        })
+        match trouble {
+            Trouble::Moved => Self::Passes("its Secret is changed all the time by somebody".to_owned()),
+            Trouble::Passes(said) => Self::Passes(said),
+            Trouble::Stays(said) => Self::Stays(said),
+        }
     }
 }
 

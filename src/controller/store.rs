@@ -285,6 +285,7 @@ async fn token(context: &Context, resource: &TofuStateBackend, checked: &mut Che
             let reason = match fault {
                 BaoFault::RoleGone(_) => "RoleGone",
                 BaoFault::PolicyGone(_) => "OperatorPolicyGone",
+                BaoFault::KeptByNobody(_) => "TokenNotKept",
                 _ => reason::OPENBAO_REFUSES,
             };
             found.waits(TOKEN_READY, reason, format!("the state's own token cannot be had or looked after: {fault}"));

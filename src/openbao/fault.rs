@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::KeeperError;
 use crate::store::KvError;
 
 /// Why a call on OpenBao did not do what it was for. No token and nothing of a state is in it.
@@ -42,6 +43,9 @@ pub enum Fault {
     /// Where tokens are kept cannot be asked now.
     #[error("{0}")]
     NotKept(String),
+    /// The token cannot be kept until a person did what this says.
+    #[error("{0}")]
+    KeptByNobody(String),
     /// The token that was named by its accessor is not there (any more).
     #[error("OpenBao has no token of this accessor: it was revoked or has expired")]
     NoSuchToken,
@@ -114,6 +118,7 @@ impl Fault {
             Self::InvalidToken => "invalid_token",
             Self::NoToken(_) => "no_token",
             Self::NotKept(_) => "not_kept",
+            Self::KeptByNobody(_) => "kept_by_nobody",
             Self::NoSuchToken => "no_such_token",
             Self::RoleGone(_) => "role_gone",
             Self::PolicyGone(_) => "policy_gone",
@@ -154,8 +159,22 @@ impl Fault {
     /// Whether the same call may do better in a moment.
     #[must_use]
     pub fn passes(&self) -> bool {
-        self.asks_for_another_node()
-            || matches!(self, Self::Limited { .. } | Self::NotReady(_) | Self::NotKept(_) | Self::Strange(_))
+        self.is_away() || matches!(self, Self::NotKept(_))
+    }
+
+    /// Whether that is because OpenBao is away: every other call would meet the same.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        self.asks_for_another_node() || matches!(self, Self::Limited { .. } | Self::NotReady(_) | Self::Strange(_))
+    }
+}
+
+impl From<KeeperError> for Fault {
+    fn from(error: KeeperError) -> Self {
+        match error {
+            KeeperError::Passes(_) => Self::NotKept(error.to_string()),
+            KeeperError::Stays(_) => Self::KeptByNobody(error.to_string()),
+        }
     }
 }
 
@@ -165,7 +184,11 @@ impl From<Fault> for KvError {
         match fault {
             Fault::CasMismatch => Self::CasMismatch,
             Fault::TooLarge { .. } => Self::TooLarge(message),
-            Fault::Denied(_) | Fault::InvalidToken | Fault::NoToken(_) | Fault::PolicyGone(_) => Self::Denied(message),
+            Fault::Denied(_)
+            | Fault::InvalidToken
+            | Fault::NoToken(_)
+            | Fault::PolicyGone(_)
+            | Fault::KeptByNobody(_) => Self::Denied(message),
             Fault::Gone(_) => Self::Gone(message),
             Fault::Limited { retry_after, .. } | Fault::Failed { retry_after, .. } => {
                 Self::Unavailable { retry_after, message }
@@ -173,5 +196,21 @@ impl From<Fault> for KvError {
             fault if fault.passes() => Self::Unavailable { retry_after: None, message },
             _ => Self::Other(message),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_cannot_be_kept_is_no_absence_of_openbao() {
+        let away = Fault::Sealed("node".to_owned());
+        let (passes, stays) = (KeeperError::Passes("slow".to_owned()), KeeperError::Stays("taken".to_owned()));
+        let of = |fault: &Fault| (fault.passes(), fault.is_away());
+        assert_eq!(of(&away), (true, true));
+        assert_eq!(of(&passes.into()), (true, false));
+        assert_eq!(of(&stays.clone().into()), (false, false));
+        assert!(matches!(KvError::from(Fault::from(stays)), KvError::Denied(_)));
     }
 }

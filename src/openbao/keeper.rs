@@ -36,8 +36,14 @@ pub struct Retired {
 
 /// Why a token cannot be kept or found.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the token of a state cannot be kept: {0}")]
-pub struct KeeperError(pub String);
+pub enum KeeperError {
+    /// The same call may do better in a moment.
+    #[error("the token of a state cannot be kept: {0}")]
+    Passes(String),
+    /// A person has to do what this says.
+    #[error("the token of a state cannot be kept: {0}")]
+    Stays(String),
+}
 
 /// Where the tokens of states are kept, for all replicas.
 #[async_trait]
@@ -99,7 +105,7 @@ impl Kept {
             accessor: self.accessor.clone(),
             retired: self.retired.clone(),
         };
-        serde_json::to_vec(&file).map(Redacted::from).map_err(|error| KeeperError(error.to_string()))
+        serde_json::to_vec(&file).map(Redacted::from).map_err(|error| KeeperError::Passes(error.to_string()))
     }
 
     /// What was kept, and for which policy; `None` where it is damaged.
@@ -151,8 +157,8 @@ impl FileKeeper {
         let done = spawn_blocking(move || work(this, of)).await;
         match done {
             Ok(Ok(done)) => Ok(done),
-            Ok(Err(error)) => Err(KeeperError(error.to_string())),
-            Err(error) => Err(KeeperError(error.to_string())),
+            Ok(Err(error)) => Err(KeeperError::Passes(error.to_string())),
+            Err(error) => Err(KeeperError::Passes(error.to_string())),
         }
     }
 }
@@ -200,7 +206,7 @@ impl Keeper for FileKeeper {
             Ok(parsed.filter_map(|file| PolicyName::parse(&instance, &file.policy)).collect())
         };
         let done = spawn_blocking(work).await.map_err(io::Error::other).flatten();
-        done.map_err(|error| KeeperError(error.to_string()))
+        done.map_err(|error| KeeperError::Passes(error.to_string()))
     }
 }
 

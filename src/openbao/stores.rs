@@ -13,8 +13,8 @@ use tokio::{sync::watch, time::sleep};
 use tracing::warn;
 
 use super::{
-    BadName, Bao, Fault, Instance, Keeper, KeeperError, Mount, OpenBaoKv, Policy, PolicyName, Replica, ScopedToken,
-    Token, TokenSource, Tokens,
+    BadName, Bao, Fault, Instance, Keeper, Mount, OpenBaoKv, Policy, PolicyName, Replica, ScopedToken, Token,
+    TokenSource, Tokens,
 };
 use crate::store::{Kv, StatePath, Stores, head::Owner};
 
@@ -65,7 +65,7 @@ impl OpenBaoStores {
         while !*stop.borrow() {
             for token in self.inner.all() {
                 // The others would wait for the same.
-                if token.maintain(replica()).await.is_err_and(|fault| fault.passes()) {
+                if token.maintain(replica()).await.is_err_and(|fault| fault.is_away()) {
                     break;
                 }
             }
@@ -119,18 +119,18 @@ impl Inner {
 
     /// Ends what is kept for states that nobody asked for since: their manifests went before this process began.
     async fn end_left(&self) -> Result<(), Fault> {
-        for name in self.keeper.all(self.tokens.instance()).await.map_err(unkept)? {
+        for name in self.keeper.all(self.tokens.instance()).await.map_err(Fault::from)? {
             self.end_kept(&name).await?;
         }
         Ok(())
     }
 
     async fn end_kept(&self, name: &PolicyName) -> Result<(), Fault> {
-        let Some(kept) = self.keeper.load(name).await.map_err(unkept)? else { return Ok(()) };
+        let Some(kept) = self.keeper.load(name).await.map_err(Fault::from)? else { return Ok(()) };
         for accessor in kept.retired.iter().map(|retired| &retired.accessor).chain([&kept.accessor]) {
             self.tokens.revoke(accessor).await?;
         }
-        self.keeper.replace(name, Some(&kept.accessor), None).await.map(drop).map_err(unkept)
+        self.keeper.replace(name, Some(&kept.accessor), None).await.map(drop).map_err(Fault::from)
     }
 
     fn scoped(&self, path: &StatePath, owner: &Owner) -> Result<ScopedToken, BadName> {
@@ -148,10 +148,6 @@ impl Inner {
         states.insert(name, (path.clone(), token.clone()));
         Ok(token)
     }
-}
-
-fn unkept(error: KeeperError) -> Fault {
-    Fault::NotKept(error.to_string())
 }
 
 impl Stores for OpenBaoStores {

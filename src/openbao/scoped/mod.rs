@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 
 use crate::{
     openbao::{
-        Fault, Keeper, KeeperError, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
+        Fault, Keeper, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
         pace::{self, Pace, Supplier as _},
     },
     store::{BootClock, Clock as _, StatePath},
@@ -180,7 +180,7 @@ impl ScopedToken {
             self.inner.tokens.revoke(accessor).await?;
         }
         self.inner.held.store(None);
-        self.inner.keeper.replace(&self.inner.name, Some(&held.accessor), None).await.map(drop).map_err(unkept)
+        self.inner.keeper.replace(&self.inner.name, Some(&held.accessor), None).await.map(drop).map_err(Fault::from)
     }
 }
 
@@ -205,10 +205,6 @@ impl TokenSource for ScopedToken {
 
 fn given_up() -> Fault {
     Fault::NoToken("its resource was deleted, or has another path by now".to_owned())
-}
-
-fn unkept(error: KeeperError) -> Fault {
-    Fault::NotKept(error.to_string())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
-use super::{Found, Inner, RETIRED, Replica, Span, Work, due, given_up, unkept};
+use super::{Found, Inner, RETIRED, Replica, Span, Work, due, given_up};
 use crate::{
     openbao::{Fault, Kept, Policy, Retired, Token, pace::Supplier},
     store::{BootClock, Clock as _},
@@ -17,7 +17,7 @@ impl Inner {
     /// Has a token that is not `refused`, from where tokens are kept or anew. Answers whether the same may do better now.
     pub(super) async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
         loop {
-            let kept = self.keeper.load(&self.name).await.map_err(unkept)?.map(Arc::new);
+            let kept = self.keeper.load(&self.name).await.map_err(Fault::from)?.map(Arc::new);
             let mut lives = false;
             if let Some(kept) = &kept {
                 let was_refused = refused == Some(&kept.token);
@@ -80,7 +80,7 @@ impl Inner {
         // Before a token is made: what fails here leaves none behind.
         let mut retired = match old {
             Some(old) => old.retired.clone(),
-            None => self.keeper.left(&self.name).await.map_err(unkept)?,
+            None => self.keeper.left(&self.name).await.map_err(Fault::from)?,
         };
         self.mend(work).await?;
         let made = self.tokens.mint(&self.name).await?;
@@ -93,7 +93,7 @@ impl Inner {
             not => {
                 // Nobody will know of it. Where this fails too it ends by itself.
                 let _ = self.tokens.revoke(&kept.accessor).await;
-                return not.map_err(unkept);
+                return not.map_err(Fault::from);
             }
         }
         info!(policy = %self.name, accessor = kept.accessor, replaced = old, "made the token of a state");
@@ -141,7 +141,7 @@ impl Inner {
             info!(policy = %self.name, accessor = retired.accessor, "ended the former token of a state");
         }
         let kept = Kept { retired, ..held.clone() };
-        if self.keeper.replace(&self.name, Some(&held.accessor), Some(&kept)).await.map_err(unkept)? {
+        if self.keeper.replace(&self.name, Some(&held.accessor), Some(&kept)).await.map_err(Fault::from)? {
             self.held.store(Some(Arc::new(kept)));
         }
         Ok(())

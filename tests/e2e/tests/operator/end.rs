@@ -1,10 +1,15 @@
 //! The end of a resource, and of its state where that is asked for.
 
 use serde_json::{Value, json};
+use tofustate::{
+    controller::keeper,
+    openbao::{Instance, PolicyName},
+};
 use tofustate_e2e::{
     ask::{lock_info, noisy_state, state},
     bao,
     kube::{Kstatus, OPERATOR_NAMESPACE, condition, kstatus},
+    operator::INSTANCE,
     proxy::{self, Fault},
     wait,
 };
@@ -259,4 +264,28 @@ fn a_deletion_goes_on_after_each_of_its_steps_failed() {
         }
     }
     proxy::injected(test, [world.server.proxy(0)]);
+}
+
+/// The Secret of a resource's token.
+fn kept_as(namespace: &str, name: &str) -> String {
+    keeper::name(&PolicyName::new(&Instance::parse(INSTANCE).unwrap(), namespace, name).unwrap())
+}
+
+#[test]
+fn a_secret_of_somebody_else_under_the_tokens_name_is_told() {
+    let Some(world) = Shared::world("a_secret_of_somebody_else_under_the_tokens_name_is_told") else { return };
+    let namespace = world.cluster.namespace("misplaced");
+    let secret = kept_as(&namespace, "app");
+    world.secret(OPERATOR_NAMESPACE, &secret, &[("password", "somebody elses")]);
+    world.create(&namespace, "app", json!({}));
+    let told = world.until_condition(&namespace, "app", "TokenReady", "False", "");
+    let said = message(&told, "TokenReady");
+    assert!(
+        said.contains(&secret) && said.contains("was not made by tofustate") && said.contains("delete it"),
+        "{said}"
+    );
+    assert!(!told.to_string().contains("somebody elses"), "{told:#}");
+    assert_eq!(world.values(OPERATOR_NAMESPACE, &secret).unwrap()["password"], "somebody elses");
+    world.api().delete(&format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets/{secret}")).done();
+    world.until_ready(&namespace, "app");
 }
