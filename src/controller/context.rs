@@ -140,6 +140,14 @@ impl Context {
         self.held.lock().unwrap_or_else(PoisonError::into_inner).entry(name.clone()).or_default().clone()
     }
 
+    /// Lets go of what is known of a resource that is gone, unless it came anew meanwhile.
+    pub(super) fn drop_held(&self, name: &ResourceName, held: &Arc<tokio::sync::Mutex<Held>>) {
+        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if Arc::strong_count(held) == 2 {
+            all.remove(name);
+        }
+    }
+
     /// What the Namespace object of a resource says.
     pub(super) fn namespace(&self, name: &str) -> Option<Annotations> {
         let found = self.namespaces.get(&ObjectRef::new(name))?;

@@ -10,6 +10,7 @@ use super::{
     FINALIZER,
     context::{Context, Fault, Held, name_of},
     events::Kind,
+    keeper,
     live::endpoints,
     observe::observe,
     requests,
@@ -75,19 +76,23 @@ pub(super) async fn run(
         Err(Fault::Away(why))
             if retains(resource) && is_late(context, held, resource) && !is_locked(held, resource).await =>
         {
+            let name = name_of(&**resource);
+            let kept = context.openbao.policy(&name.namespace, &name.name).map(|policy| keeper::name(&policy));
             let note = format!(
-                "the store does not answer ({why}), so this was left there: the owner entry .owners/{}, the policy tofustate/{}/{} and the token of accessor {}; the path stays this namespace and name's",
+                "the store does not answer ({why}), so this was left there: the owner entry .owners/{}, the policy tofustate/{}/{name} and the token of accessor {}, which is kept in the Secret {}/{}; the path stays this namespace and name's, the token and its policy are ended at the operator's next start",
                 path.as_str().replace('/', ":"),
                 context.options.instance,
-                name_of(&**resource),
                 resource
                     .status
                     .as_ref()
                     .and_then(|status| status.openbao.as_ref()?.token_accessor.as_deref())
                     .unwrap_or("(unknown)"),
+                context.options.namespace,
+                kept.as_deref().unwrap_or("(none)"),
             );
             warn!(resource = %name_of(&**resource), %path, "{note}");
             context.events.of(resource, Kind::Warning, "LeftBehind", &note).await;
+            context.openbao.leave(&name.namespace, &name.name);
             finish(context, held, resource).await
         }
         Err(fault) => Err(fault),

@@ -14,6 +14,7 @@ pub mod ledger;
 mod live;
 pub mod objects;
 mod observe;
+mod orphans;
 pub mod outputs;
 mod reconcile;
 pub mod report;

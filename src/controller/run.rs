@@ -27,6 +27,7 @@ use super::{
     cluster::Cluster,
     context::{Context, Guarded, Options, name_of},
     events::{Events, Kind},
+    orphans,
     reconcile::{Outcome, reconcile},
     report::Reporter,
     watch::{Told, configs, namespaces, resources, secrets},
@@ -128,6 +129,7 @@ impl Controller {
                 () = forget_gone(&context, gone_queue) => {}
                 () = outages(&context, away) => {}
                 () = ask_again(&context) => {}
+                () = orphans::run(&context) => {}
             }
         };
         let mut work = pin!(reconciliations(&context, queue, &tell, stop.clone()));
@@ -226,12 +228,12 @@ async fn forget_gone(context: &Context, mut gone: UnboundedReceiver<ResourceName
             warn!(%resource, path, "the resource went without giving its path up: its finalizer was taken away. The path stays its own in the store");
         }
         context.unpublish(&mut known);
-        drop(known);
-        let mut all = context.held.lock().unwrap_or_else(PoisonError::into_inner);
-        // Unless it came anew meanwhile.
-        if Arc::strong_count(&held) == 2 {
-            all.remove(&name);
+        // One that came anew has its token under the same name.
+        if context.resources.get(&ObjectRef::new(&name.name).within(&name.namespace)).is_none() {
+            context.openbao.leave(&name.namespace, &name.name);
         }
+        drop(known);
+        context.drop_held(&name, &held);
     }
 }
 

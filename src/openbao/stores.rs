@@ -76,6 +76,29 @@ impl OpenBaoStores {
         }
     }
 
+    /// Looks after the token of a resource no longer, that went without [`Self::forget`]. It stays kept, for
+    /// [`Self::kept`] of a later process.
+    pub fn leave(&self, namespace: &str, name: &str) {
+        let left = self.policy(namespace, name).and_then(|name| self.inner.states().remove(&name));
+        if let Some((_, token)) = left {
+            token.close();
+        }
+    }
+
+    /// The policy of a resource's state; `None` where no resource can have such a name.
+    #[must_use]
+    pub fn policy(&self, namespace: &str, name: &str) -> Option<PolicyName> {
+        PolicyName::new(self.inner.tokens.instance(), namespace, name).ok()
+    }
+
+    /// The policies of all states that have a token kept.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    pub async fn kept(&self) -> Result<Vec<PolicyName>, Fault> {
+        Ok(self.inner.keeper.all(self.inner.tokens.instance()).await?)
+    }
+
     /// Ends what a resource's state has in OpenBao besides the state itself: its tokens, its policy. Nothing uses them any
     /// more. Done already is done.
     ///
@@ -84,7 +107,7 @@ impl OpenBaoStores {
     pub async fn forget(&self, namespace: &str, name: &str) -> Result<(), Fault> {
         let inner = &self.inner;
         // A resource without such a name never had any.
-        let Ok(name) = PolicyName::new(inner.tokens.instance(), namespace, name) else { return Ok(()) };
+        let Some(name) = self.policy(namespace, name) else { return Ok(()) };
         let held = inner.states().remove(&name);
         if let Some((_, token)) = held {
             token.end().await?;

@@ -289,3 +289,38 @@ fn a_secret_of_somebody_else_under_the_tokens_name_is_told() {
     world.api().delete(&format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets/{secret}")).done();
     world.until_ready(&namespace, "app");
 }
+
+#[test]
+fn tokens_of_resources_that_are_gone_are_ended_at_the_next_start() {
+    let test = "tokens_of_resources_that_are_gone_are_ended_at_the_next_start";
+    let setting = Setting { args: &["--release-wait", "1", "--store-wait", "5"], ..Setting::default() };
+    let Some(mut world) = World::start(test, setting) else { return };
+    let namespaces: Vec<_> =
+        ["left-behind", "forced", "stays"].iter().map(|name| world.cluster.namespace(name)).collect();
+    for namespace in &namespaces {
+        world.ready(namespace, json!({}));
+    }
+    world.api().merge(&World::at("forced", "app"), &json!({"metadata": {"finalizers": null}})).done();
+    world.delete("forced", "app");
+    let node = world.server.seal();
+    world.operator.await_shut("OpenBao is away");
+    world.delete("left-behind", "app");
+    let secret = kept_as("left-behind", "app");
+    let note = world.until_event("left-behind", "LeftBehind");
+    assert!(note.contains(&format!("{OPERATOR_NAMESPACE}/{secret}")), "{secret} in {note}");
+    world.server.unseal(node);
+    world.operator.kill();
+    world.operator.start();
+    for namespace in ["left-behind", "forced"] {
+        wait::until("nothing is left of its token", || {
+            let kept = world.values(OPERATOR_NAMESPACE, &kept_as(namespace, "app")).is_some();
+            let left = left(&world, namespace);
+            let nothing = !kept && left == (vec![], false);
+            if nothing { Ok(()) } else { Err(format!("{kept} {left:?}; the operator said\n{}", world.operator.said())) }
+        });
+        // Whoever comes anew under that name has the path still.
+        world.ready(namespace, json!({}));
+        assert_eq!(left(&world, namespace).0.len(), 1);
+    }
+    assert!(left(&world, "stays").1 && world.values(OPERATOR_NAMESPACE, &kept_as("stays", "app")).is_some());
+}

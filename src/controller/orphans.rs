@@ -1,0 +1,51 @@
+//! Tokens that are kept for resources that are gone: one left while OpenBao was away, or whose finalizer was taken away.
+//! They are ended at the next start, with their policies; the paths stay their resources' own.
+
+use std::time::Duration;
+
+use kube::runtime::reflector::ObjectRef;
+use tokio::time::sleep;
+use tracing::{info, warn};
+
+use super::context::Context;
+use crate::{openbao::Fault, registry::ResourceName};
+
+/// How often it is looked whether all resources were looked at, and how long a store is given that does not answer.
+const LOOK: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Ends them, once it is known which resources there are. Never comes back.
+pub(super) async fn run(context: &Context) {
+    while !context.registry.is_loaded() {
+        sleep(LOOK).await;
+    }
+    while let Err(fault) = end(context).await {
+        if !fault.passes() {
+            warn!(%fault, "tokens of resources that are gone cannot be ended: this is tried at the next start");
+            break;
+        }
+        sleep(AGAIN).await;
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn end(context: &Context) -> Result<(), Fault> {
+    for policy in context.openbao.kept().await? {
+        let (namespace, name) = policy.resource();
+        let resource = ResourceName { namespace: namespace.to_owned(), name: name.to_owned() };
+        let exists = || context.resources.get(&ObjectRef::new(name).within(namespace)).is_some();
+        if exists() {
+            continue;
+        }
+        // Where it comes anew meanwhile, it waits for this.
+        let held = context.held(&resource);
+        let known = held.lock().await;
+        if !exists() {
+            context.openbao.forget(namespace, name).await?;
+            info!(%resource, %policy, "ended the token of a resource that is gone");
+        }
+        drop(known);
+        context.drop_held(&resource, &held);
+    }
+    Ok(())
+}
