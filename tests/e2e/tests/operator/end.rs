@@ -231,7 +231,9 @@ fn proxied(test: &str) -> Option<World> {
 fn a_deletion_goes_on_after_each_of_its_steps_failed() {
     let test = "a_deletion_goes_on_after_each_of_its_steps_failed";
     let Some(world) = proxied(test) else { return };
-    let steps: [(&str, fn(&str, &str) -> bool); 4] = [
+    /// Whether a call, by its method and path, is the one that fails.
+    type Fails = fn(&str, &str) -> bool;
+    let steps: [(&str, Fails); 4] = [
         ("part", |method, path| method == "DELETE" && path.contains("/metadata/.versions/")),
         ("accessor", |_, path| path.ends_with("/revoke-accessor")),
         ("policy", |method, path| method == "DELETE" && path.contains("/policies/acl/")),
