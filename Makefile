@@ -42,6 +42,10 @@ bench-http: ## figures of the server, as tables (15 minutes; what: BENCH="cycle 
 bench-openbao: ## figures of the store over a real OpenBao, as tables (15 minutes; what: BENCH="cycle large")
 	cargo bench --locked -p tofustate-e2e --bench openbao -- $(BENCH)
 
+bench-operator: ## how soon a lock is visible in a watch, through the whole operator, as a table (10 minutes)
+	cargo build --release --locked
+	cargo bench --locked -p tofustate-e2e --bench operator
+
 crds: ## write deploy/crds anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
@@ -64,4 +68,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao crds soak mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds soak mutants fuzz
