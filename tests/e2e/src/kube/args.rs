@@ -10,6 +10,9 @@ pub(super) const ISSUER: &str = "https://kubernetes.default.svc";
 pub(super) const TOKENS: &str = "tokens.csv";
 pub(super) const SIGNING_KEY: &str = "service-accounts.key";
 pub(super) const VERIFYING_KEY: &str = "service-accounts.pub";
+/// Who wrote what, and what of it is noted.
+pub(super) const AUDIT: &str = "audit.log";
+pub(super) const AUDIT_POLICY: &str = "audit-policy.json";
 
 fn of(folder: &Path, name: &str) -> String {
     folder.join(name).display().to_string()
@@ -48,6 +51,15 @@ pub(super) fn apiserver(folder: &Path, tls: &Tls, etcd: u16, port: u16) -> Vec<S
         format!("--service-account-signing-key-file={}", of(folder, SIGNING_KEY)),
         format!("--service-account-key-file={}", of(folder, VERIFYING_KEY)),
         "--profiling=false".to_owned(),
+    ]
+}
+
+/// A line for each, at once.
+pub(super) fn audit(folder: &Path) -> [String; 3] {
+    [
+        format!("--audit-policy-file={}", of(folder, AUDIT_POLICY)),
+        format!("--audit-log-path={}", of(folder, AUDIT)),
+        "--audit-log-mode=blocking".to_owned(),
     ]
 }
 

@@ -33,6 +33,27 @@ impl Cluster {
         self.api().with_token(&self.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]))
     }
 
+    /// Sets the tenancy that the admission policies go by, and waits until it is in force. Needs the policies.
+    pub fn set_tenancy(&self, tenancy: &str) {
+        let config = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/configmaps/tofustate-tenancy");
+        self.api().merge(&config, &json!({"data": {"tenancy": tenancy}})).done();
+        let probe = json!({
+            "apiVersion": "tofustate.io/v1alpha1", "kind": "TofuStateBackend",
+            "metadata": {"name": "elsewhere"}, "spec": {"path": "elsewhere/probe"},
+        });
+        let says = match tenancy {
+            "Open" => None,
+            "Annotation" => Some("does not say which paths it may register"),
+            _ => Some("is not the namespace"),
+        };
+        wait::until(&format!("the tenancy {tenancy} is in force"), || {
+            let answer = self.api().ask("POST", &format!("{}?dryRun=All", tofustates(OPERATOR_NAMESPACE)), &probe)?;
+            let message = answer.body["message"].as_str().unwrap_or_default();
+            let so = says.map_or(answer.status == 201, |says| message.contains(says));
+            if so { Ok(()) } else { Err(format!("{answer:?}")) }
+        });
+    }
+
     /// Applies the admission policies, and waits until each is in force. Safe to repeat. Needs the rights, and the
     /// definition of the resources.
     pub fn install_policies(&self) {

@@ -3,14 +3,14 @@
 use std::{fmt::Write as _, fs, fs::File, io::Read as _, time::Instant};
 
 use rcgen::KeyPair;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::{
     Cluster,
     access::kubeconfig,
     api::Api,
-    args::{self, SIGNING_KEY, TOKENS, VERIFYING_KEY},
+    args::{self, AUDIT, AUDIT_POLICY, SIGNING_KEY, TOKENS, VERIFYING_KEY},
     server::Server,
 };
 use crate::{
@@ -26,6 +26,8 @@ pub struct Setup {
     /// kube-controller-manager too: garbage collection by owner references, the deletion of what is in a namespace, and the
     /// ServiceAccount `default`. It learns of kinds of resources that come later within 30 s.
     pub controllers: bool,
+    /// With a log of all writes, for [`Cluster::written_by`].
+    pub audit: bool,
 }
 
 impl Setup {
@@ -50,7 +52,11 @@ impl Setup {
 
         let [client, peer, port] = [ports::free(), ports::free(), ports::free()];
         let api = Api::new(&format!("https://127.0.0.1:{port}"), &tls).with_token(&admin_token);
-        let apiserver_args = args::apiserver(at, &tls, client, port);
+        let mut apiserver_args = args::apiserver(at, &tls, client, port);
+        if self.audit {
+            fs::write(at.join(AUDIT_POLICY), audit_policy().to_string()).unwrap();
+            apiserver_args.extend(args::audit(at));
+        }
         let controllers = controllers.map(|found| {
             let config = kubeconfig(at, "controllers", api.base(), &tls.ca(), &admin_token);
             Server::new(&found, at.to_owned(), args::controllers(at, &config, ports::free()))
@@ -98,6 +104,22 @@ impl Cluster {
         });
     }
 
+    /// What a ServiceAccount wrote until now, the oldest first: `<verb> <path>`, whatever the answer was. A write is noted
+    /// when it is answered.
+    ///
+    /// # Panics
+    /// Where the cluster is not set up with `audit`.
+    pub fn written_by(&self, namespace: &str, account: &str) -> Vec<String> {
+        let log = fs::read_to_string(self.folder().join(AUDIT)).expect("it is set up with audit");
+        let user = format!("system:serviceaccount:{namespace}:{account}");
+        let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let path = |event: &Value| event["requestURI"].as_str().unwrap().split('?').next().unwrap().to_owned();
+        events
+            .filter(|event| event["user"]["username"] == *user)
+            .map(|event| format!("{} {}", event["verb"].as_str().unwrap(), path(&event)))
+            .collect()
+    }
+
     /// Waits until the controllers work: one of them makes this ServiceAccount.
     pub(super) fn controllers_ready(&mut self) {
         let (api, controllers) = (&self.api, self.controllers.as_mut().expect("it is set up with controllers"));
@@ -107,6 +129,15 @@ impl Cluster {
             if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
         });
     }
+}
+
+/// Every write, when it is answered; no bodies.
+fn audit_policy() -> Value {
+    let writes = ["create", "update", "patch", "delete", "deletecollection"];
+    json!({
+        "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+        "rules": [{"level": "Metadata", "verbs": writes}],
+    })
 }
 
 /// 128 bits in hex.

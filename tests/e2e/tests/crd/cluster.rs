@@ -128,7 +128,7 @@ fn admission_policies_are_on_and_ask_for_verbs_of_our_own() {
 
 #[test]
 fn controllers_collect_what_has_lost_its_owner_and_end_namespaces() {
-    let setup = Setup { crds: true, controllers: true };
+    let setup = Setup { crds: true, controllers: true, ..Setup::default() };
     let Some(cluster) = setup.start("controllers_collect_what_has_lost_its_owner_and_end_namespaces") else { return };
     println!("ready with controllers and the definition after {:?}", cluster.took());
     let namespace = cluster.namespace("owned");
