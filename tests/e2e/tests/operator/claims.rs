@@ -12,7 +12,7 @@ use crate::world::{Setting, Shared, World, message};
 
 #[test]
 fn a_path_outside_of_the_namespace_is_refused() {
-    let Some(world) = Shared::world("a_path_outside_of_the_namespace_is_refused") else { return };
+    let Some(world) = Shared::unguarded("a_path_outside_of_the_namespace_is_refused") else { return };
     let namespace = world.cluster.namespace("outside");
     world.create(&namespace, "app", json!({"path": "elsewhere/app"}));
     let refused = world.until_condition(&namespace, "app", "Stalled", "True", "PathNotAllowed");
@@ -140,7 +140,7 @@ fn both_restored_from_a_backup_with_new_ages_change_nothing() {
 #[test]
 fn prefixes_of_a_namespace_decide_with_that_tenancy() {
     let test = "prefixes_of_a_namespace_decide_with_that_tenancy";
-    let setting = Setting { args: &["--tenancy", "Annotation"], ..Setting::default() };
+    let setting = Setting { args: &["--tenancy", "Annotation"], unguarded: true, ..Setting::default() };
     let Some(world) = World::start(test, setting) else { return };
     let namespace = world.cluster.namespace("prefixed");
     world.create(&namespace, "app", json!({"path": "net/prod"}));

@@ -7,5 +7,6 @@ mod begin;
 mod claims;
 mod end;
 mod faults;
+mod guarded;
 mod react;
 mod world;

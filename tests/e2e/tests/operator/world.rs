@@ -18,7 +18,7 @@ use tofustate_e2e::{
     wait,
 };
 
-/// A cluster with the definition, an OpenBao that is set up, and an operator.
+/// A cluster with the definition and the admission policies, an OpenBao that is set up, and an operator.
 pub(crate) struct World {
     // In the order in which they end.
     pub(crate) operator: Operator,
@@ -32,20 +32,34 @@ pub(crate) struct Setting {
     pub(crate) args: &'static [&'static str],
     pub(crate) server: bao::Setup,
     pub(crate) controllers: bool,
+    /// Without the admission policies: what they refuse has to be dealt with by the operator, too.
+    pub(crate) unguarded: bool,
+    /// The API server notes who wrote what.
+    pub(crate) audit: bool,
 }
 
 static RUNNING: Mutex<Weak<World>> = Mutex::new(Weak::new());
+static UNGUARDED: Mutex<Weak<World>> = Mutex::new(Weak::new());
 
 /// A world that other tests of this process use too, each in namespaces of its own.
 pub(crate) struct Shared(Arc<World>);
 
 impl Shared {
     pub(crate) fn world(test: &str) -> Option<Self> {
-        let mut running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        Self::one_of(&RUNNING, test, Setting::default())
+    }
+
+    /// One without the admission policies.
+    pub(crate) fn unguarded(test: &str) -> Option<Self> {
+        Self::one_of(&UNGUARDED, test, Setting { unguarded: true, ..Setting::default() })
+    }
+
+    fn one_of(running: &Mutex<Weak<World>>, test: &str, setting: Setting) -> Option<Self> {
+        let mut running = running.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(world) = running.upgrade() {
             return Some(Self(world));
         }
-        let world = Arc::new(World::start(test, Setting::default())?);
+        let world = Arc::new(World::start(test, setting)?);
         *running = Arc::downgrade(&world);
         Some(Self(world))
     }
@@ -77,9 +91,16 @@ impl World {
 
     /// With an operator that is not started.
     pub(crate) fn prepare(test: &str, setting: Setting) -> Option<Self> {
-        let cluster = Setup { crds: true, controllers: setting.controllers }.start(test)?;
+        let cluster = Setup { crds: true, controllers: setting.controllers, audit: setting.audit }.start(test)?;
         let server = setting.server.start(test)?;
         let mut operator = Operator::new(&cluster, &server);
+        if !setting.unguarded {
+            cluster.install_operator_rights();
+            cluster.install_policies();
+            if let Some(at) = setting.args.iter().position(|arg| *arg == "--tenancy") {
+                cluster.set_tenancy(setting.args[at + 1]);
+            }
+        }
         for arg in setting.args {
             operator.arg(arg);
         }
@@ -170,6 +191,17 @@ impl World {
         self.api().merge(&Self::at(namespace, name), &json!({"spec": spec})).done();
     }
 
+    /// The API as a user of the namespace with these ClusterRoles, once they hold.
+    pub(crate) fn user(&self, namespace: &str, name: &str, roles: &[&str]) -> Api {
+        self.cluster.service_account(namespace, name);
+        for role in roles {
+            self.cluster.bind(role, namespace, name);
+        }
+        let user = self.api().with_token(&self.cluster.token(namespace, name, &[]));
+        user.until(&tofustates(namespace), "the user has rights", |_| true);
+        user
+    }
+
     /// Makes a Secret.
     pub(crate) fn secret(&self, namespace: &str, name: &str, values: &[(&str, &str)]) {
         let values: BTreeMap<_, _> = values.iter().copied().collect();
@@ -254,9 +286,13 @@ impl World {
         Some(serde_json::from_str(&text).unwrap())
     }
 
-    /// Deletes a resource, and waits until it is gone.
+    /// Deletes a resource, and waits until it is gone. That a run has ended comes into the status a moment later, and until
+    /// then the admission policy refuses.
     pub(crate) fn delete(&self, namespace: &str, name: &str) {
-        self.api().delete(&Self::at(namespace, name)).done();
+        wait::until(&format!("{namespace}/{name} may be deleted"), || {
+            let answer = self.api().delete(&Self::at(namespace, name));
+            if answer.status == 403 { Err(answer.refused(403)) } else { Ok(answer.done()) }
+        });
         self.until_gone(namespace, name);
     }
 
