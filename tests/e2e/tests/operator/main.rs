@@ -5,6 +5,7 @@
 mod asked;
 mod begin;
 mod claims;
+mod elsewhere;
 mod end;
 mod faults;
 mod guarded;
