@@ -9,5 +9,6 @@ mod elsewhere;
 mod end;
 mod faults;
 mod guarded;
+mod kubectl;
 mod react;
 mod world;

@@ -131,6 +131,31 @@ fn a_secret_of_somebody_else_is_never_overwritten() {
 }
 
 #[test]
+fn a_configmap_of_somebody_else_is_never_overwritten() {
+    let Some(world) = Shared::world("a_configmap_of_somebody_else_is_never_overwritten") else { return };
+    let namespace = world.cluster.namespace("foreign-config");
+    let all = format!("/api/v1/namespaces/{namespace}/configmaps");
+    let foreign = json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "app-tofustate"},
+        "data": {"backend.hcl": "somebody elses"},
+    });
+    world.api().create(&all, &foreign).done();
+    world.create(&namespace, "app", json!({}));
+    let stalled = world.until_condition(&namespace, "app", "Stalled", "True", "NameTaken");
+    assert!(message(&stalled, "CredentialsReady").contains("there is a ConfigMap app-tofustate"), "{stalled:#}");
+    let at = format!("{all}/app-tofustate");
+    let found = world.api().get(&at).unwrap();
+    assert_eq!(found["data"], foreign["data"]);
+    assert!(found["metadata"]["ownerReferences"].is_null() && found["metadata"]["labels"].is_null(), "{found:#}");
+    assert!(world.values(&namespace, "app-tofustate").is_none(), "a token without the rest of it");
+    world.api().delete(&at).done();
+    // ConfigMaps of others are not watched.
+    world.look(&namespace, "app");
+    world.until_ready(&namespace, "app");
+    assert!(world.api().get(&at).unwrap()["data"]["backend.hcl"].as_str().unwrap().contains("foreign-config/app"));
+}
+
+#[test]
 fn further_credentials_have_their_role_and_come_and_go() {
     let Some(world) = Shared::world("further_credentials_have_their_role_and_come_and_go") else { return };
     let namespace = world.cluster.namespace("access");
