@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tofustate::store::{Engine, LockCall, Settings, State, head::InlineLimits};
+use tofustate::{
+    crd::{StaleAction, TofuStateBackend, TofuStateBackendSpec},
+    store::{Engine, LockCall, Settings, State, head::InlineLimits},
+};
 use tokio::{sync::watch, time::sleep};
 
 use crate::{
@@ -75,4 +78,34 @@ async fn without_the_wish_a_lock_is_held_for_ever() {
     state.set_settings(Settings { release_after: Some(60 * MINUTE), ..Settings::default() });
     sleep(MINUTE).await;
     assert_eq!(holder(&store), None);
+}
+
+/// What a spec says of stale locks, as the operator hands it to the engine.
+fn of_spec(action: StaleAction, after: &str) -> Settings {
+    let mut spec = TofuStateBackendSpec::new("team/net");
+    (spec.lock.stale_action, spec.lock.stale_after) = (action, Some(after.to_owned()));
+    (&TofuStateBackend::new("net", spec).settings().unwrap()).into()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spec_that_only_wants_to_be_told_releases_nothing_and_each_write_counts_anew() {
+    let store = Store::new();
+    let engine = engine(&store, InlineLimits::default());
+    let state = locked(&engine, &store, None).await;
+    let _stop = in_background(&engine);
+    state.set_settings(of_spec(StaleAction::None, "1h"));
+    sleep(24 * 60 * MINUTE).await;
+    assert_eq!(holder(&store).as_deref(), Some("a"), "staleAction: None");
+    post(&state, Some("a"), &body(1, 10)).await.unwrap();
+    let quiet = || store.head().unwrap().lock.unwrap().quiet(state.now());
+    assert!(quiet() < MINUTE, "it counts from the write, not from the lock: {:?}", quiet());
+    // A day after it was granted, and an hour after none of its writes.
+    state.set_settings(of_spec(StaleAction::Release, "1h"));
+    for serial in 2..=4 {
+        sleep(59 * MINUTE).await;
+        assert_eq!(holder(&store).as_deref(), Some("a"), "write {serial}");
+        post(&state, Some("a"), &body(serial, 10)).await.unwrap();
+    }
+    sleep(62 * MINUTE).await;
+    assert_eq!(holder(&store), None, "staleAction: Release");
 }
