@@ -120,7 +120,7 @@ impl OpenBao {
         });
         let (stores, stopped) = (self.stores.clone(), stop.clone());
         tasks.spawn("the renewal of states' tokens", async move {
-            // They are this process's own: nobody else renews them.
+            // There is one process: those of `standalone` are its own, and of the operator there is one replica.
             stores.run(|| Replica::Leader, stopped).await;
             Ok(())
         });
