@@ -68,9 +68,23 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
-    /// Sends it a signal; not to what it started.
+    /// Sends it a signal; not to what it started. After SIGSTOP it stands still: until all its threads do, it may answer.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();
+        if signal == Signal::STOP {
+            wait::until("all threads stand still", || if self.stands_still() { Ok(()) } else { Err(self.said()) });
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        // The state comes after the name, which stands in brackets and may have some in it.
+        let state = |stat: &str| stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+        threads.flatten().all(|thread| {
+            // One that just ended stands still, too.
+            fs::read_to_string(thread.path().join("stat"))
+                .map_or(true, |stat| matches!(state(&stat), Some('T' | 't' | 'Z' | 'X')))
+        })
     }
 
     /// Sends it and what it started a signal, as a terminal does on Ctrl-C.

@@ -119,12 +119,13 @@ fn both_restored_from_a_backup_with_new_ages_change_nothing() {
     world.create("rival", "app", json!({"path": path}));
     world.until_condition("rival", "app", "Stalled", "True", "PathConflict");
     let token = world.token("owner", "app");
+    world.until("owner", "app", "its lock is gone from the status", |found| found["status"]["locked"] == false);
     // The cluster is lost, with all that its resources knew: uids, ages and status are others.
     world.operator.kill();
     for namespace in ["owner", "rival"] {
         let none = json!({"metadata": {"finalizers": null}});
         world.api().merge(&World::at(namespace, "app"), &none).done();
-        world.api().delete(&World::at(namespace, "app"));
+        world.api().delete(&World::at(namespace, "app")).done();
         world.api().until_gone(&World::at(namespace, "app"));
     }
     world.create("rival", "app", json!({"path": path}));
