@@ -203,7 +203,8 @@ fn looks_away(world: &World) -> u64 {
 #[test]
 fn a_locked_one_is_served_again_after_openbao_was_away() {
     let test = "a_locked_one_is_served_again_after_openbao_was_away";
-    let setting = Setting { args: &["--release-wait", "1", "--store-wait", "5"], ..Setting::default() };
+    let args = &["--release-wait", "1", "--store-wait", "5"];
+    let setting = Setting { args, unguarded: true, ..Setting::default() };
     let Some(world) = World::start(test, setting) else { return };
     let namespace = world.cluster.namespace("held-on");
     let path = format!("{namespace}/app");
@@ -238,7 +239,7 @@ fn a_locked_one_is_served_again_after_openbao_was_away() {
 /// With OpenBao behind a proxy.
 fn proxied(test: &str) -> Option<World> {
     let server = bao::Setup { proxied: true, ..bao::Setup::default() };
-    World::start(test, Setting { server, ..Setting::default() })
+    World::start(test, Setting { server, unguarded: true, ..Setting::default() })
 }
 
 #[test]
