@@ -9,45 +9,48 @@ pub(super) const LEVEL: i32 = 3;
 /// Bodies up to this size are compressed in one go, with tables that fit them.
 pub(super) const SMALL: usize = 64 * 1024;
 
-struct Contexts {
-    compressor: Compressor<'static>,
-    decompressor: Decompressor<'static>,
-    /// They have a dictionary.
+/// A context, and whether it has a dictionary.
+struct Context<T> {
+    inner: T,
     used: bool,
 }
 
+type Slot<T> = RefCell<Option<Context<T>>>;
+
 thread_local! {
-    static CONTEXTS: RefCell<Option<Contexts>> = const { RefCell::new(None) };
+    static COMPRESSOR: Slot<Compressor<'static>> = const { RefCell::new(None) };
+    static DECOMPRESSOR: Slot<Decompressor<'static>> = const { RefCell::new(None) };
 }
 
 /// One frame. What is like something in `dictionary` takes next to nothing; whoever reads the frame needs it as well.
 pub(super) fn compress(dictionary: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
-    with(dictionary, |contexts| contexts.compressor.compress(bytes))
+    let set = |context: &mut Compressor<'static>| context.set_dictionary(LEVEL, dictionary);
+    COMPRESSOR.with_borrow_mut(|slot| with(slot, || Compressor::new(LEVEL), dictionary, set)?.compress(bytes))
 }
 
 /// What one frame has, at most `most` bytes of it.
 pub(super) fn decompress(dictionary: &[u8], frame: &[u8], most: usize) -> io::Result<Vec<u8>> {
-    with(dictionary, |contexts| contexts.decompressor.decompress(frame, most))
+    let set = |context: &mut Decompressor<'static>| context.set_dictionary(dictionary);
+    DECOMPRESSOR.with_borrow_mut(|slot| with(slot, Decompressor::new, dictionary, set)?.decompress(frame, most))
 }
 
-fn with<T>(dictionary: &[u8], work: impl FnOnce(&mut Contexts) -> io::Result<T>) -> io::Result<T> {
-    CONTEXTS.with_borrow_mut(|slot| {
-        let contexts = match slot {
-            Some(contexts) => contexts,
-            None => slot.insert(Contexts {
-                compressor: Compressor::new(LEVEL)?,
-                decompressor: Decompressor::new()?,
-                used: false,
-            }),
-        };
-        if contexts.used || !dictionary.is_empty() {
-            contexts.used = true;
-            contexts.compressor.set_dictionary(LEVEL, dictionary)?;
-            contexts.decompressor.set_dictionary(dictionary)?;
-            contexts.used = !dictionary.is_empty();
-        }
-        work(contexts)
-    })
+/// The context with the dictionary, which is set only where that makes a difference.
+fn with<'a, T>(
+    slot: &'a mut Option<Context<T>>,
+    new: impl FnOnce() -> io::Result<T>,
+    dictionary: &[u8],
+    set: impl FnOnce(&mut T) -> io::Result<()>,
+) -> io::Result<&'a mut T> {
+    let context = match slot {
+        Some(context) => context,
+        None => slot.insert(Context { inner: new()?, used: false }),
+    };
+    if context.used || !dictionary.is_empty() {
+        context.used = true;
+        set(&mut context.inner)?;
+        context.used = !dictionary.is_empty();
+    }
+    Ok(&mut context.inner)
 }
 
 #[cfg(test)]
