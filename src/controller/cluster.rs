@@ -54,12 +54,19 @@ impl CallError {
     fn new(doing: &str, error: &Error) -> Self {
         let (message, status) = match error {
             Error::Api(status) => (status.message.clone(), Some(status.code)),
-            // The text may repeat a value.
-            Error::SerdeError(_) => ("the answer cannot be read".to_owned(), None),
-            Error::Service(error) => (chain(error.as_ref()), None),
-            other => (chain(other), None),
+            other => (unanswered(other), None),
         };
         Self { doing: doing.to_owned(), message, status }
+    }
+}
+
+/// Why a call had no answer, with its causes, and without anything of what was sent or got.
+pub(super) fn unanswered(error: &Error) -> String {
+    match error {
+        // The text may repeat a value.
+        Error::SerdeError(_) => "the answer cannot be read".to_owned(),
+        Error::Service(error) => chain(error.as_ref()),
+        other => chain(other),
     }
 }
 

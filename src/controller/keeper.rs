@@ -12,6 +12,7 @@ use kube::{
 use tokio::time::{sleep, timeout};
 use tracing::warn;
 
+use super::cluster::unanswered;
 use crate::{
     openbao::{Instance, Keeper, KeeperError, Kept, PolicyName},
     store::Sha256Sum,
@@ -212,19 +213,6 @@ impl From<Trouble> for KeeperError {
             Trouble::Stays(said) => Self::Stays(said),
         }
     }
-}
-
-/// Why a call had no answer, with its causes, and without anything of what was sent or got.
-pub(super) fn unanswered(error: &Error) -> String {
-    if matches!(error, Error::SerdeError(_)) {
-        // Its text may repeat a value.
-        return "the answer cannot be read".to_owned();
-    }
-    let causes = std::iter::successors(std::error::Error::source(error), |error| error.source());
-    causes.fold(error.to_string(), |said, cause| {
-        let more = cause.to_string();
-        if said.contains(&more) { said } else { format!("{said}: {more}") }
-    })
 }
 
 /// The name of a state's Secret. A hash: a policy's name may be longer than a Secret's, and has slashes.

@@ -12,8 +12,6 @@ use crate::store::Mark;
 
 /// As whom the controller applies its part of a status, of all replicas.
 pub const MANAGER: &str = "tofustate-controller";
-/// As whom the HTTP backend does.
-pub const HTTP_MANAGER: &str = "tofustate-http";
 
 /// How much later a token may end before that is worth a patch.
 const WORTH_TELLING: i64 = 3_600;

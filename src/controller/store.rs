@@ -7,8 +7,8 @@ use tracing::info;
 use super::{
     conditions::Findings,
     context::{Checked, Context, Fault, Held, name_of},
-    head,
-    status::{HTTP_MANAGER, is_newer, patch},
+    head, report,
+    status::{is_newer, patch},
 };
 use crate::{
     controller::cluster::call,
@@ -252,7 +252,7 @@ async fn seen(context: &Context, resource: &TofuStateBackend, state: &State) -> 
     let api = context.cluster.of::<TofuStateBackend>(resource.metadata.namespace.as_deref().unwrap_or_default());
     let status = patch(resource, &head::status(&head));
     let doing = format!("writing the status of {}", name_of(resource));
-    call(&doing, api.patch_status(name, &PatchParams::apply(HTTP_MANAGER).force(), &Patch::Apply(&status))).await?;
+    call(&doing, api.patch_status(name, &PatchParams::apply(report::MANAGER).force(), &Patch::Apply(&status))).await?;
     Ok(())
 }
 

@@ -15,7 +15,7 @@ use super::{
     MANAGER, Shared, Stood,
     own::{own_fields, strays},
 };
-use crate::{controller::keeper::unanswered, crd::TofuStateBackend, registry::ResourceName};
+use crate::{controller::cluster::unanswered, crd::TofuStateBackend, registry::ResourceName};
 
 /// How long a call may take; a frozen API server is noticed after it.
 const CALL: Duration = Duration::from_secs(10);
