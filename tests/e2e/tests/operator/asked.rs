@@ -177,12 +177,7 @@ fn a_replaced_credential_ends_its_run_and_begins_no_other() {
         assert_eq!(refused.status(), 403, "{method} {query}: {}", refused.text());
     }
     world.unlock(&path, old, "the-run");
-    // Late repeats of its last calls are what they were; another write is none.
-    world.unlock(&path, old, "the-run");
-    world.ask("POST", &format!("{path}?ID=the-run"), old).body(state(1, 10)).send().is(200);
-    let other = world.ask("POST", &format!("{path}?ID=the-run"), old).body(state(2, 10)).send();
-    assert!(other.status() >= 400, "{}", other.text());
-    world.ask("LOCK", &path, old).body(lock_info("next")).send().is(403);
+    late_repeats(&world, &path, old);
 
     // It took none of the locks that come after.
     world.lock(&path, new, "another");
@@ -221,10 +216,15 @@ fn a_replaced_credential_ends_its_run_also_after_a_restart() {
     world.operator.kill();
     world.operator.start();
     world.unlock(&path, old, "the-run");
-    // Late repeats of its last calls are what they were; another write is none.
-    world.unlock(&path, old, "the-run");
+    late_repeats(&world, &path, old);
+}
+
+/// Late repeats of the last calls of the run are what they were, also with the credential that it had; another write is
+/// none, nor does it begin another run.
+fn late_repeats(world: &World, path: &str, old: &str) {
+    world.unlock(path, old, "the-run");
     world.ask("POST", &format!("{path}?ID=the-run"), old).body(state(1, 10)).send().is(200);
     let other = world.ask("POST", &format!("{path}?ID=the-run"), old).body(state(2, 10)).send();
     assert!(other.status() >= 400, "{}", other.text());
-    world.ask("LOCK", &path, old).body(lock_info("next")).send().is(403);
+    world.ask("LOCK", path, old).body(lock_info("next")).send().is(403);
 }

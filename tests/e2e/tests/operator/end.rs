@@ -81,6 +81,13 @@ impl World {
         line.map_or(0, |line| line.rsplit(' ').next().unwrap().parse().unwrap())
     }
 
+    /// Takes the lock of `<namespace>/app`, deletes the resource, and waits until that waits for the unlock.
+    fn delete_while_locked(&self, namespace: &str, token: &str, id: &str) -> Value {
+        self.lock(&format!("{namespace}/app"), token, id);
+        self.api().delete(&Self::at(namespace, "app")).done();
+        self.until_condition(namespace, "app", "Stalled", "True", "WaitingForUnlock")
+    }
+
     /// Waits until the operator said something of a resource that is deleted, after now.
     fn look_while_deleting(&self, namespace: &str) {
         let before = self.get(namespace, "app").unwrap()["status"]["openbao"].clone();
@@ -97,9 +104,7 @@ fn a_locked_state_is_served_until_it_is_unlocked() {
     let path = format!("{namespace}/app");
     world.ready(&namespace, json!({}));
     let token = world.token(&namespace, "app");
-    world.lock(&path, &token, "the-run");
-    world.api().delete(&World::at(&namespace, "app")).done();
-    let waits = world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    let waits = world.delete_while_locked(&namespace, &token, "the-run");
     assert_eq!(condition(&waits, "Ready").unwrap()["status"], "True", "a lock never changes it: {waits:#}");
     assert!(message(&waits, "Stalled").contains("somebody@elsewhere"), "{waits:#}");
     assert_eq!(kstatus(&waits).0, Kstatus::Terminating);
@@ -111,9 +116,7 @@ fn a_locked_state_is_served_until_it_is_unlocked() {
     // Or its lock is broken.
     world.ready(&namespace, json!({}));
     let token = world.token(&namespace, "app");
-    world.lock(&path, &token, "another-run");
-    world.api().delete(&World::at(&namespace, "app")).done();
-    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    world.delete_while_locked(&namespace, &token, "another-run");
     world.annotate(&namespace, "app", "force-unlock", "another-run");
     world.until_gone(&namespace, "app");
     assert!(world.until_event(&namespace, "ForceUnlockDone").contains("another-run"));
@@ -127,9 +130,7 @@ fn a_deletion_goes_on_after_a_restart() {
     let path = format!("{namespace}/app");
     world.ready(&namespace, json!({}));
     let token = world.token(&namespace, "app");
-    world.lock(&path, &token, "the-run");
-    world.api().delete(&World::at(&namespace, "app")).done();
-    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    world.delete_while_locked(&namespace, &token, "the-run");
     world.operator.kill();
     world.operator.start();
     world.ask("GET", &path, &token).send().is(404);
@@ -193,13 +194,6 @@ fn whoever_takes_the_finalizer_away_ends_the_service_and_not_the_claim() {
     world.ask("LOCK", &path, &world.token(&namespace, "app")).body(lock_info("y")).send().is(409);
 }
 
-/// How many looks at a resource found the store away.
-fn looks_away(world: &World) -> u64 {
-    let metrics = world.operator.metrics();
-    let lines = metrics.lines().filter(|line| line.contains("reconciliations_total") && line.contains("\"away\""));
-    lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok()).sum()
-}
-
 #[test]
 fn a_locked_one_is_served_again_after_openbao_was_away() {
     let test = "a_locked_one_is_served_again_after_openbao_was_away";
@@ -210,16 +204,14 @@ fn a_locked_one_is_served_again_after_openbao_was_away() {
     let path = format!("{namespace}/app");
     world.ready(&namespace, json!({}));
     let token = world.token(&namespace, "app");
-    world.lock(&path, &token, "the-run");
-    world.api().delete(&World::at(&namespace, "app")).done();
-    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
-    let before = looks_away(&world);
+    world.delete_while_locked(&namespace, &token, "the-run");
+    let before = world.tried_in_vain();
     let node = world.server.seal();
     // The first look away begins the time, and at the second it is over.
     wait::until("it was looked at while OpenBao is away", || {
         let there = world.get(&namespace, "app").is_some();
         assert!(there, "it was given up while locked; the operator said\n{}", world.operator.said());
-        let looks = looks_away(&world) - before;
+        let looks = world.tried_in_vain() - before;
         if looks >= 3 { Ok(()) } else { Err(format!("{looks} looks")) }
     });
     world.server.unseal(node);
@@ -267,11 +259,11 @@ fn a_deletion_goes_on_after_each_of_its_steps_failed() {
             if let Some(serial) = serial {
                 world.ask("POST", &path, &token).body(noisy_state(serial, 3 << 20)).send().is(200);
             }
-            let before = looks_away(&world);
+            let before = world.tried_in_vain();
             world.server.proxy(0).random(matches, 1, 100, &[Fault::Answer(400, None)]);
             world.api().delete(&World::at(&namespace, "app")).done();
             wait::until("the step failed", || {
-                if looks_away(&world) > before { Ok(()) } else { Err(world.operator.said()) }
+                if world.tried_in_vain() > before { Ok(()) } else { Err(world.operator.said()) }
             });
             world.server.proxy(0).calm();
             world.until_gone(&namespace, "app");
