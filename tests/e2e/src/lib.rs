@@ -13,6 +13,7 @@ pub mod process;
 pub mod project;
 pub mod proxy;
 pub mod recipe;
+pub mod server;
 pub mod slow;
 pub mod standalone;
 pub mod tools;

@@ -3,14 +3,14 @@
 
 use std::{
     env, fs,
+    ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::Command,
 };
 
-use rustix::process::Signal;
 use tempfile::TempDir;
 
-use crate::{ask::ask, ports, process::Process, wait};
+use crate::server::Server;
 
 mod openbao;
 mod tells;
@@ -47,15 +47,9 @@ pub fn clean(mut command: Command) -> Command {
 #[derive(Debug)]
 pub struct Standalone {
     root: TempDir,
-    listen: u16,
-    admin: u16,
-    args: Vec<String>,
-    env: Vec<(String, String)>,
-    running: Option<Process>,
+    server: Server,
     /// Another server's data folder, in place of its own.
     data: Option<PathBuf>,
-    /// What the runs before said: standard output and standard error.
-    before: (String, String),
 }
 
 impl Standalone {
@@ -63,17 +57,7 @@ impl Standalone {
     pub fn new() -> Self {
         let root = TempDir::new().unwrap();
         fs::create_dir(root.path().join("manifests")).unwrap();
-        let (listen, admin) = (ports::free(), ports::free());
-        Self {
-            root,
-            listen,
-            admin,
-            args: Vec::new(),
-            env: Vec::new(),
-            running: None,
-            data: None,
-            before: Default::default(),
-        }
+        Self { root, server: Server::new("standalone"), data: None }
     }
 
     /// A running server of these paths, each with the credentials [`writer`] and [`viewer`].
@@ -107,18 +91,6 @@ impl Standalone {
         fs::write(self.root.path().join("manifests").join(file), text).unwrap();
     }
 
-    /// One more argument of `tofustate standalone`, from the next start on.
-    pub fn arg(&mut self, arg: &str) -> &mut Self {
-        self.args.push(arg.to_owned());
-        self
-    }
-
-    /// One more variable of its environment, from the next start on.
-    pub fn env(&mut self, name: &str, value: &str) -> &mut Self {
-        self.env.push((name.to_owned(), value.to_owned()));
-        self
-    }
-
     /// Starts it, and waits until it is ready.
     ///
     /// # Panics
@@ -130,42 +102,13 @@ impl Standalone {
 
     /// Starts it, and waits for nothing.
     pub fn launch(&mut self) {
-        let mut command = clean(Command::new(binary()));
+        let mut command = Command::new(binary());
         command.arg("standalone").arg("--manifests").arg(self.root.path().join("manifests"));
-        command.arg("--data").arg(self.data()).args(["--admin-listen", &format!("127.0.0.1:{}", self.admin)]);
-        if !self.env.iter().any(|(name, _)| name == "LISTEN_ADDR") {
+        command.arg("--data").arg(self.data());
+        if !self.has_env("LISTEN_ADDR") {
             command.args(["--listen", &self.address()]);
         }
-        command.args(&self.args).envs(self.env.iter().cloned());
-        self.running = Some(Process::spawn("tofustate standalone", &mut command));
-    }
-
-    /// Waits until it is ready.
-    ///
-    /// # Panics
-    /// Where it ends instead, or is not ready at the deadline; with what it said.
-    pub fn await_ready(&mut self) {
-        let url = format!("{}/readyz", self.admin_url());
-        let process = self.running.as_mut().expect("it runs");
-        wait::until("the server is ready", || {
-            if let Some(status) = process.ended() {
-                panic!("the server ended with {status}: {}", process.said());
-            }
-            match ask("GET", &url).try_send() {
-                Ok(answer) if answer.status() == 200 => Ok(()),
-                not_yet => Err(format!("/readyz: {not_yet:?}; it said\n{}", process.said())),
-            }
-        });
-    }
-
-    /// Waits until it is not ready for a reason with this text, and answers all that is missing.
-    pub fn await_shut(&self, text: &str) -> String {
-        wait::until(&format!("not ready: {text}"), || {
-            match ask("GET", &format!("{}/readyz", self.admin_url())).try_send() {
-                Ok(answer) if answer.status() == 503 && answer.text().contains(text) => Ok(answer.text()),
-                other => Err(format!("/readyz: {:?}", other.map(|answer| answer.text()))),
-            }
-        })
+        self.spawn(command);
     }
 
     /// Starts it, and answers what it said as it ended.
@@ -174,73 +117,7 @@ impl Standalone {
     /// Where it goes on, or ends well.
     pub fn refuses(&mut self) -> String {
         self.launch();
-        let mut process = self.running.take().expect("it runs");
-        let status = process.wait().status;
-        assert!(!status.success(), "it ended well: {}", process.said());
-        self.keep(&process);
-        process.stderr()
-    }
-
-    /// SIGTERM, and waits for the end.
-    ///
-    /// # Panics
-    /// Where it does not end by itself and well.
-    pub fn terminate(&mut self) {
-        self.end(Signal::TERM);
-    }
-
-    /// A signal, and waits for the end.
-    ///
-    /// # Panics
-    /// Where it does not end by itself and well.
-    pub fn end(&mut self, signal: Signal) {
-        self.signal(signal);
-        self.ended();
-    }
-
-    /// A signal, to what it answers.
-    pub fn signal(&self, signal: Signal) -> &Process {
-        let process = self.running.as_ref().expect("it runs");
-        process.signal(signal);
-        process
-    }
-
-    /// Waits for the end that a signal asked for.
-    ///
-    /// # Panics
-    /// Where it does not end by itself and well.
-    pub fn ended(&mut self) {
-        let mut process = self.running.take().expect("it runs");
-        let status = process.wait().status;
-        assert!(status.success(), "it ended with {status}: {}", process.said());
-        self.keep(&process);
-    }
-
-    /// `kill -9`.
-    pub fn kill(&mut self) {
-        let mut process = self.running.take().expect("it runs");
-        process.kill();
-        self.keep(&process);
-    }
-
-    fn keep(&mut self, process: &Process) {
-        self.before.0.push_str(&process.stdout());
-        self.before.1.push_str(&process.stderr());
-    }
-
-    /// `127.0.0.1:<port>` of the clients' listener.
-    pub fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.listen)
-    }
-
-    /// The address of a state.
-    pub fn url(&self, path: &str) -> String {
-        format!("http://{}/{path}", self.address())
-    }
-
-    /// The admin listener.
-    pub fn admin_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.admin)
+        self.refused()
     }
 
     /// The data folder.
@@ -256,6 +133,20 @@ impl Standalone {
     /// The folder that all of it is in; room for a test's own files.
     pub fn root(&self) -> &Path {
         self.root.path()
+    }
+}
+
+impl Deref for Standalone {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for Standalone {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
     }
 }
 

@@ -108,6 +108,12 @@ impl Bao {
         self.nodes.len()
     }
 
+    /// The addresses of all nodes, as `BAO_ADDR` has them.
+    pub fn addresses(&self) -> String {
+        let nodes: Vec<_> = (0..self.nodes()).map(|node| self.url(node)).collect();
+        nodes.join(",")
+    }
+
     /// Waits until a node is active, and gives it. A frozen one does not count.
     pub fn active(&self) -> usize {
         self.find_active(|_| true)

@@ -3,21 +3,17 @@
 use std::{
     fs,
     path::PathBuf,
-    process::Command,
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use rustix::process::Signal;
 use serde_json::{Value, json};
 use tofustate_e2e::{
-    ask::ask,
     bao::Bao,
     kube::{Cluster, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE},
-    ports,
-    process::Process,
+    operator,
     project::said,
-    standalone::{binary, clean},
+    server::Server,
     tools::OPENBAO,
     wait,
 };
@@ -51,44 +47,33 @@ pub(crate) fn bootstrap(cluster: &Cluster, server: &Bao) -> String {
 }
 
 pub(crate) struct Operator {
-    process: Process,
-    listen: u16,
+    server: Server,
     /// The ServiceAccount's token, as the kubelet would put it there.
     token: PathBuf,
 }
 
 impl Operator {
     /// Starts it, and waits until it is ready.
-    pub(crate) fn start(cluster: &Cluster, server: &Bao) -> Self {
+    pub(crate) fn start(cluster: &Cluster, bao: &Bao) -> Self {
         let token = cluster.folder().join("operator-token");
         fs::write(&token, cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[])).unwrap();
-        let (listen, admin) = (ports::free(), ports::free());
-        let mut command = clean(Command::new(binary()));
-        command.env_remove("KUBECONFIG").args(["operator", "--instance", INSTANCE, "--namespace", OPERATOR_NAMESPACE]);
-        command.arg(format!("--listen=127.0.0.1:{listen}")).arg(format!("--admin-listen=127.0.0.1:{admin}"));
-        command.arg(format!("--internal-url=http://127.0.0.1:{listen}"));
-        command.env("KUBECONFIG", kubeconfig(cluster, &token));
-        command.env("BAO_ADDR", server.url(server.active()));
-        command.envs(namespace().map(|namespace| ("BAO_NAMESPACE", namespace)));
-        command.env("TOFUSTATE_OPENBAO_KUBERNETES_AUTH", "true");
-        command.env("TOFUSTATE_OPENBAO_KUBERNETES_TOKEN_FILE", &token);
-        command.env("TOFUSTATE_OPENBAO_KUBERNETES_AUDIENCE", AUDIENCE);
-        let mut process = Process::spawn("tofustate operator", &mut command);
-        wait::until("the operator is ready", || {
-            if let Some(status) = process.ended() {
-                panic!("the operator ended with {status}: {}", process.said());
-            }
-            match ask("GET", &format!("http://127.0.0.1:{admin}/readyz")).try_send() {
-                Ok(answer) if answer.status() == 200 => Ok(()),
-                not_yet => Err(format!("/readyz: {not_yet:?}; it said\n{}", process.tail())),
-            }
-        });
-        Self { process, listen, token }
+        let mut server = Server::new("operator");
+        server.env("KUBECONFIG", kubeconfig(cluster, &token).to_str().unwrap());
+        server.env("BAO_ADDR", &bao.url(bao.active()));
+        if let Some(namespace) = namespace() {
+            server.env("BAO_NAMESPACE", namespace);
+        }
+        server.env("TOFUSTATE_OPENBAO_KUBERNETES_AUTH", "true");
+        server.env("TOFUSTATE_OPENBAO_KUBERNETES_TOKEN_FILE", token.to_str().unwrap());
+        server.env("TOFUSTATE_OPENBAO_KUBERNETES_AUDIENCE", AUDIENCE);
+        server.spawn(operator::command(INSTANCE, &server.address()));
+        server.await_ready();
+        Self { server, token }
     }
 
     /// Where it serves states.
     pub(crate) fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.listen)
+        format!("http://{}", self.server.address())
     }
 
     /// Keeps its token fresh until the demo is interrupted.
@@ -108,9 +93,7 @@ impl Operator {
     /// # Panics
     /// Where it does not end well.
     pub(crate) fn stop(mut self) {
-        self.process.signal(Signal::TERM);
-        let done = self.process.wait();
-        assert!(done.status.success(), "the operator ended with {}: {}", done.status, said(&done));
+        self.server.terminate();
     }
 }
 

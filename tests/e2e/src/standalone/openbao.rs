@@ -9,10 +9,9 @@ impl Standalone {
     /// A server that is not started yet, without manifests, on an OpenBao that [`Bao::bootstrap`] set up, with the token
     /// in this file.
     pub fn on(server: &Bao, instance: &str, token: &Path) -> Self {
-        let nodes: Vec<_> = (0..server.nodes()).map(|node| server.url(node)).collect();
         let mut standalone = Self::new();
         standalone.env("TOFUSTATE_STORE", "openbao").env("TOFUSTATE_INSTANCE", instance);
-        standalone.env("BAO_ADDR", &nodes.join(",")).env("BAO_TOKEN_FILE", token.to_str().unwrap());
+        standalone.env("BAO_ADDR", &server.addresses()).env("BAO_TOKEN_FILE", token.to_str().unwrap());
         standalone
     }
 }

@@ -11,23 +11,17 @@ use super::{Standalone, binary, viewer};
 use crate::{ask::ask, process::Process, wait};
 
 impl Standalone {
-    /// What it printed, over all its runs.
-    pub fn printed(&self) -> String {
-        self.before.0.clone() + &self.running.as_ref().map(Process::stdout).unwrap_or_default()
-    }
-
     /// The lines that it logged until now, over all its runs.
     pub fn log(&self) -> Vec<Value> {
         self.catch_up();
-        let text = self.before.1.clone() + &self.running.as_ref().map(Process::stderr).unwrap_or_default();
-        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+        self.said().lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
     }
 
     /// Lines are written by a thread of their own, in order: one that is caused now comes after all before it.
     fn catch_up(&self) {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let quiet = self.env.iter().any(|(name, _)| name == "RUST_LOG");
-        let Some(process) = self.running.as_ref().filter(|_| !quiet) else { return };
+        let quiet = self.has_env("RUST_LOG");
+        let Some(process) = self.running().filter(|_| !quiet) else { return };
         let mut asked = Vec::new();
         wait::until("the log is written", || {
             let path = format!("caught-up/{}", NUMBER.fetch_add(1, Ordering::Relaxed));
@@ -45,11 +39,6 @@ impl Standalone {
     /// The lines that it logged about a path with this message, such as `state written`.
     pub fn logged(&self, path: &str, message: &str) -> Vec<Value> {
         self.log().into_iter().filter(|line| line["path"] == path && line["message"] == message).collect()
-    }
-
-    /// The metrics.
-    pub fn metrics(&self) -> String {
-        ask("GET", &format!("{}/metrics", self.admin_url())).send().is(200).text()
     }
 
     /// What `tofustate states` prints with these arguments.

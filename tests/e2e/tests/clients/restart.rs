@@ -14,11 +14,11 @@ use crate::{PATH, resources};
 with_each_client!(terminated, killed, away_when_the_state_is_written);
 
 fn terminated(client: &Client) {
-    restarted(client, Standalone::terminate);
+    restarted(client, |server| server.terminate());
 }
 
 fn killed(client: &Client) {
-    restarted(client, Standalone::kill);
+    restarted(client, |server| server.kill());
 }
 
 fn restarted(client: &Client, stop: fn(&mut Standalone)) {

@@ -60,7 +60,8 @@ fn begin(client: &Client, test: &str, namespace: Option<&str>) {
 
     // Another process, with nothing but the data folder and OpenBao, goes on.
     standalone.terminate();
-    standalone.arg("--existing-data").start();
+    standalone.arg("--existing-data");
+    standalone.start();
     let output = pasted(&project, environment, &["output -raw value", "plan -no-color -detailed-exitcode"]);
     assert!(output.status.success(), "{}", said(&output));
     standalone.terminate();

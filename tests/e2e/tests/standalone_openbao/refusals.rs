@@ -53,11 +53,16 @@ fn all_that_is_wrong_is_one_message() {
     assert!(!server.data().join("tofustate.lock").exists(), "nothing was begun");
 
     // Nothing at all.
-    let said = Standalone::new().env("TOFUSTATE_STORE", "openbao").refuses();
+    let refused = |store: &str| {
+        let mut standalone = Standalone::new();
+        standalone.env("TOFUSTATE_STORE", store);
+        standalone.refuses()
+    };
+    let said = refused("openbao");
     for part in ["TOFUSTATE_INSTANCE", "BAO_ADDR", "BAO_TOKEN_FILE", "TOFUSTATE_OPENBAO_KUBERNETES_AUTH"] {
         assert!(said.contains(part), "{part}: {said}");
     }
-    let said = Standalone::new().env("TOFUSTATE_STORE", "vault").refuses();
+    let said = refused("vault");
     assert!(said.contains("embedded") && said.contains("openbao"), "{said}");
 }
 
@@ -197,7 +202,8 @@ fn a_head_that_was_seen_and_is_gone_is_no_new_state() {
     tofustate_e2e::ask::ask("GET", &standalone.url(PATH)).token(&viewer(PATH)).send().is_error(503, "head_lost");
     assert_eq!(api.ask("GET", "states/data/team/app", &Value::Null).unwrap().status, 404, "nothing was made");
     standalone.terminate();
-    standalone.arg("--accept-restore").start();
+    standalone.arg("--accept-restore");
+    standalone.start();
     assert_eq!(standalone.bytes(PATH), None);
 }
 

@@ -40,7 +40,8 @@ fn a_lock_and_a_write_of_one_are_seen_by_the_other() {
     assert_eq!(server.tokens_of("tofustate/prod/team/app").len(), 1);
     ask(&b, "POST", "?ID=of-b").body(state(3, 10)).send().is(200);
     // The one that was away has seen an older head, which is no reason to refuse a newer one.
-    a.arg("--existing-data").start();
+    a.arg("--existing-data");
+    a.start();
     assert_eq!(a.bytes(PATH).unwrap(), state(3, 10).as_bytes());
     b.terminate();
     a.terminate();

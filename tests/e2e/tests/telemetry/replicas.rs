@@ -24,7 +24,8 @@ fn two(test: &str) -> Option<(Bao, Collector, [Standalone; 2])> {
         let mut replica = Standalone::on(&server, "prod", &token);
         replica.register(PATH, "");
         collector.receive_from(&mut replica, PROTOCOLS[1]);
-        replica.env("OTEL_SERVICE_NAME", name).start();
+        replica.env("OTEL_SERVICE_NAME", name);
+        replica.start();
         replica
     };
     let replicas = [replica("a"), replica("b")];
