@@ -219,10 +219,14 @@ async fn reconciliations(
 }
 
 /// A resource that is not there any more, though its path was not given up, is not served any more.
-async fn forget_gone(context: &Context, mut gone: UnboundedReceiver<ResourceName>) {
-    while let Some(name) = gone.recv().await {
+async fn forget_gone(context: &Context, mut gone: UnboundedReceiver<(ResourceName, String)>) {
+    while let Some((name, uid)) = gone.recv().await {
         let held = context.held(&name);
         let mut known = held.lock().await;
+        if !known.uid.is_empty() && known.uid != uid {
+            // Another of the same name came since, and is served.
+            continue;
+        }
         if let Some(old) = &known.backend {
             let (path, resource) = (old.path().to_string(), name.clone());
             warn!(%resource, path, "the resource went without giving its path up: its finalizer was taken away. The path stays its own in the store");

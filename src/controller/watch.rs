@@ -2,7 +2,7 @@
 //! resources that it may concern.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     pin::pin,
@@ -35,40 +35,44 @@ use crate::{crd::TofuStateBackend, registry::ResourceName};
 #[derive(Clone)]
 pub(super) struct Told {
     pub(super) queue: UnboundedSender<ObjectRef<Guarded>>,
-    /// Resources that are not there any more.
-    pub(super) gone: UnboundedSender<ResourceName>,
+    /// Resources that are not there any more, by name and uid: one of the same name may have come since.
+    pub(super) gone: UnboundedSender<(ResourceName, String)>,
 }
+
+/// What was seen of each resource: what a reconciliation goes by, and the uid.
+type Seen = HashMap<ObjectRef<Guarded>, (u64, String)>;
 
 /// Follows the resources.
 pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
-    let mut seen: HashMap<ObjectRef<Guarded>, u64> = HashMap::new();
-    let mut listed: Vec<ObjectRef<Guarded>> = Vec::new();
+    let mut seen: Seen = HashMap::new();
+    let mut listed: HashSet<ObjectRef<Guarded>> = HashSet::new();
     let each = |event: Event<Guarded>| {
-        let changed = |object: &Guarded, seen: &mut HashMap<ObjectRef<Guarded>, u64>| {
-            let (name, mark) = (ObjectRef::from_obj(object), mark(object));
+        let changed = |object: &Guarded, seen: &mut Seen| {
+            let (name, now) = (ObjectRef::from_obj(object), (mark(object), object.uid().unwrap_or_default()));
             if let Ok(resource) = &object.0 {
                 context.status_seen(resource);
             }
-            if seen.insert(name.clone(), mark) != Some(mark) {
+            if seen.get(&name) != Some(&now) {
+                seen.insert(name.clone(), now);
                 let _ = told.queue.send(name.clone());
             }
             name
         };
         match event {
             Event::Init => listed.clear(),
-            Event::InitApply(object) => listed.push(changed(&object, &mut seen)),
-            Event::InitDone => {
-                let lost: Vec<_> = seen.keys().filter(|name| !listed.contains(name)).cloned().collect();
-                for name in lost {
-                    seen.remove(&name);
-                    let name = ResourceName { namespace: name.namespace.unwrap_or_default(), name: name.name };
-                    let _ = told.gone.send(name);
+            Event::InitApply(object) => drop(listed.insert(changed(&object, &mut seen))),
+            Event::InitDone => seen.retain(|name, (_, uid)| {
+                let there = listed.contains(name);
+                if !there {
+                    let namespace = name.namespace.clone().unwrap_or_default();
+                    let _ = told.gone.send((ResourceName { namespace, name: name.name.clone() }, uid.clone()));
                 }
-            }
+                there
+            }),
             Event::Apply(object) => drop(changed(&object, &mut seen)),
             Event::Delete(object) => {
                 seen.remove(&ObjectRef::from_obj(&object));
-                let _ = told.gone.send(name_of(&object));
+                let _ = told.gone.send((name_of(&object), object.uid().unwrap_or_default()));
             }
         }
     };
@@ -126,7 +130,7 @@ pub(super) async fn namespaces(
 /// Follows the Secrets: those that specs name, and those that are written for them.
 pub(super) async fn secrets(cluster: &Cluster, resources: &Store<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
     let each = |event: Event<PartialObjectMeta<Secret>>| {
-        let (Event::Apply(found) | Event::Delete(found)) = event else { return };
+        let Some(found) = changed(event, resources, told) else { return };
         let name = found.name_any();
         concern(resources, told, &found.namespace().unwrap_or_default(), |resource| {
             resource.connection_secret() == name || credentials::named(&resource.spec).contains(&name.as_str())
@@ -138,13 +142,28 @@ pub(super) async fn secrets(cluster: &Cluster, resources: &Store<Guarded>, told:
 /// Follows the ConfigMaps that are written.
 pub(super) async fn configs(cluster: &Cluster, resources: &Store<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
     let each = |event: Event<PartialObjectMeta<ConfigMap>>| {
-        let (Event::Apply(found) | Event::Delete(found)) = event else { return };
+        let Some(found) = changed(event, resources, told) else { return };
         let name = found.name_any();
         let namespace = found.namespace().unwrap_or_default();
         concern(resources, told, &namespace, |resource| resource.connection_secret() == name);
     };
     let ours = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
     follow("configmaps", cluster, ours, None, each, stop).await;
+}
+
+/// The object that changed. After a list nobody knows what changed before it: each resource is asked for, and reads what
+/// it goes by.
+fn changed<K>(event: Event<K>, resources: &Store<Guarded>, told: &Told) -> Option<K> {
+    match event {
+        Event::Apply(found) | Event::Delete(found) => return Some(found),
+        Event::InitDone => {
+            for object in resources.state() {
+                let _ = told.queue.send(ObjectRef::from_obj(&*object));
+            }
+        }
+        Event::Init | Event::InitApply(_) => {}
+    }
+    None
 }
 
 /// Asks for the resources of a namespace that something concerns.
