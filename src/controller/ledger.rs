@@ -11,8 +11,9 @@ use crate::store::Redacted;
 
 /// How long a replaced credential may still end its run.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
-/// How many replaced credentials may, the last ones.
-const MOST: usize = 16;
+/// How many replaced credentials may, the last ones: with one that is replaced each minute the run that the first began
+/// still has its hour.
+const MOST: usize = 64;
 
 /// The credentials of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,8 +52,7 @@ impl Ledger {
         let until = now.saturating_add(GRACE).unwrap_or(Timestamp::MAX);
         let replaced = self.current.iter().filter(|(_, hash)| !is_current(hash));
         former.extend(replaced.map(|(identity, hash)| Former { identity: identity.clone(), hash: *hash, until }));
-        let revoke = revoke.map(str::to_owned);
-        if revoke.is_some() && revoke != self.revoked {
+        if self.revokes(revoke) {
             former.clear();
         }
         let over = former.len().saturating_sub(MOST);
@@ -61,7 +61,21 @@ impl Ledger {
             let known = self.current.get(identity).filter(|hash| hash.is_of(token.expose()));
             (identity.clone(), known.copied().unwrap_or_else(|| SaltedHash::of(token.expose())))
         };
-        Self { current: tokens.iter().map(hash).collect(), former, revoked: revoke.or_else(|| self.revoked.clone()) }
+        let revoked = revoke.map(str::to_owned).or_else(|| self.revoked.clone());
+        Self { current: tokens.iter().map(hash).collect(), former, revoked }
+    }
+
+    /// With the same credentials, while others cannot be given out.
+    #[must_use]
+    pub fn still(&self, revoke: Option<&str>, now: Timestamp) -> Self {
+        let mut still = self.clone();
+        still.former.retain(|former| former.until > now && !self.revokes(revoke));
+        still.revoked = revoke.map(str::to_owned).or(still.revoked);
+        still
+    }
+
+    fn revokes(&self, revoke: Option<&str>) -> bool {
+        revoke.is_some() && revoke != self.revoked.as_deref()
     }
 
     /// From the text that was kept. What is no such text is as none.
@@ -143,8 +157,22 @@ mod tests {
         let later = ended.with(&tokens(&[("token", "four")]), Some("now"), at(40));
         assert_eq!(former(&later), [("token", 100)], "a word is good once");
         assert_eq!(former(&later.with(&tokens(&[("token", "four")]), Some("again"), at(41))), []);
+        let each_minute =
+            (0..60).fold(first.clone(), |ledger, n| ledger.with(&tokens(&[("token", &n.to_string())]), None, at(n)));
+        assert!(each_minute.former.iter().any(|former| former.hash.is_of("one")));
         let many = (0..100).fold(first, |ledger, n| ledger.with(&tokens(&[("token", &n.to_string())]), None, at(0)));
         assert!(many.former.len() == MOST && many.former[MOST - 1].hash.is_of("98"), "the last ones");
+    }
+
+    #[test]
+    fn while_a_new_one_cannot_be_given_out_the_old_one_is_current() {
+        let first = Ledger::default().with(&tokens(&[("token", "one")]), None, at(0));
+        let second = first.with(&tokens(&[("token", "two")]), None, at(10));
+        assert_eq!(second.still(None, at(20)), second);
+        assert_eq!(former(&second.still(None, at(70))), []);
+        let ended = second.still(Some("now"), at(20));
+        assert_eq!((former(&ended), ended.still(Some("now"), at(21))), (vec![], ended.clone()));
+        assert_eq!(former(&ended.with(&tokens(&[("token", "three")]), Some("now"), at(30))), [("token", 90)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::{
     credentials::Wanted,
     observe::observe,
     requests,
-    serve::{note, plan, serve},
+    serve::{noted, plan, serve},
     stale,
     status::Draft,
     store::{self, Path},
@@ -110,13 +110,17 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         draft.findings.suspended();
         tell(&mut draft.findings, &wanted, None);
     } else {
-        note(context, held, &resource, &wanted);
+        let ledger = noted(context, &held.ledger, &resource, &wanted, true);
         // Who is refused from now on is at once; a new token is taken when it can be read.
         if !wanted.new {
+            held.ledger = ledger.clone();
             serve(context, held, &resource, state.clone(), &wanted, true);
         }
-        let written = write::outputs(context, &resource, &settings, &wanted, held, &observed).await?;
+        let written = write::outputs(context, &resource, &settings, &wanted, &ledger, &observed).await?;
         if wanted.new {
+            if written.is_none() {
+                held.ledger = ledger;
+            }
             serve(context, held, &resource, state.clone(), &wanted, written.is_none());
         }
         tell(&mut draft.findings, &wanted, written);

@@ -95,16 +95,33 @@ impl Outputs {
         Self { secret, config }
     }
 
-    /// The Secret, to be applied.
+    /// The Secret, to be created.
     #[must_use]
     pub fn secret(&self) -> &Value {
         &self.secret
     }
 
-    /// The ConfigMap, to be applied.
+    /// The ConfigMap, to be created.
     #[must_use]
     pub fn config(&self) -> &Value {
         &self.config
+    }
+
+    /// A merge patch that makes the Secret that is there this one.
+    #[must_use]
+    pub fn patch_of_secret(&self, found: &Secret) -> Value {
+        let mut patch = patch(&self.secret, &found.metadata);
+        let keys = found.data.iter().flat_map(BTreeMap::keys);
+        for key in keys.filter(|key| is_stray(key, &self.secret)) {
+            patch["data"][key] = Value::Null;
+        }
+        patch
+    }
+
+    /// A merge patch that makes the ConfigMap that is there this one.
+    #[must_use]
+    pub fn patch_of_config(&self, found: &ConfigMap) -> Value {
+        patch(&self.config, &found.metadata)
     }
 
     /// What the Secret that is there is to this one.
@@ -144,6 +161,23 @@ fn metadata(resource: &TofuStateBackend, name: &str, mut annotations: BTreeMap<&
     })
 }
 
+/// A merge patch from what was found, and of that only: what changed since is looked at again. What others added stays, but
+/// for owners of the same kind: before a restore from a backup the resource had another uid.
+fn patch(wanted: &Value, found: &ObjectMeta) -> Value {
+    let mut patch = wanted.clone();
+    patch["metadata"]["resourceVersion"] = json!(found.resource_version);
+    let others = found.owner_references.iter().flatten().filter(|owner| owner.kind != "TofuStateBackend");
+    if let Some(owners) = patch["metadata"]["ownerReferences"].as_array_mut() {
+        owners.extend(others.map(|owner| json!(owner)));
+    }
+    patch
+}
+
+/// Whether a key is read by a run though it is none of those that are wanted.
+fn is_stray(key: &str, wanted: &Value) -> bool {
+    key.starts_with(KEYS) && wanted["data"].get(key).is_none()
+}
+
 /// Whether tofustate wrote an object for this resource: by its owner, or by what was noted on it.
 fn is_of(metadata: &ObjectMeta, name: Option<&str>, uid: Option<&str>) -> bool {
     let mut owners = metadata.owner_references.iter().flatten();
@@ -164,8 +198,7 @@ fn compare<T: serde::Serialize>(found: Option<&T>, metadata: Option<&ObjectMeta>
         return Found::Foreign;
     }
     let Ok(found) = serde_json::to_value(found) else { return Found::Differs };
-    let no_other = |key: &String| !key.starts_with(KEYS) || wanted["data"].get(key).is_some();
-    let only = found["data"].as_object().is_some_and(|data| data.keys().all(no_other));
+    let only = found["data"].as_object().is_some_and(|data| !data.keys().any(|key| is_stray(key, wanted)));
     if covers(&found, wanted) && only { Found::Good } else { Found::Differs }
 }
 
@@ -185,13 +218,17 @@ fn covers(found: &Value, wanted: &Value) -> bool {
     }
 }
 
+/// Whether a connection Secret is this resource's own.
+#[must_use]
+pub fn is_own(secret: &Secret, resource: &TofuStateBackend) -> bool {
+    let own = &resource.metadata;
+    is_of(&secret.metadata, own.name.as_deref(), own.uid.as_deref())
+}
+
 /// What a connection Secret of this resource has kept; nothing of one that is not its own.
 #[must_use]
 pub fn kept(found: Option<&Secret>, resource: &TofuStateBackend) -> Kept {
-    let own = &resource.metadata;
-    let Some(secret) = found.filter(|found| is_of(&found.metadata, own.name.as_deref(), own.uid.as_deref())) else {
-        return Kept::default();
-    };
+    let Some(secret) = found.filter(|found| is_own(found, resource)) else { return Kept::default() };
     let note = |key: &str| secret.metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
     let password = secret.data.as_ref().and_then(|data| data.get(PASSWORD));
     let read = password.and_then(|value| crate::registry::token::read(&value.0).ok());

@@ -14,6 +14,8 @@ use crate::crd::{Settings, TofuStateBackend};
 /// What a namespace has for a resource.
 pub(super) struct Observed {
     pub(super) secret: Option<Secret>,
+    /// The connection Secret under the name that the spec had before, where there is none of its own under that of now.
+    pub(super) former: Option<Secret>,
     pub(super) config: Option<ConfigMap>,
     pub(super) secrets: Secrets,
 }
@@ -29,6 +31,7 @@ pub(super) async fn observe(
     let name = &settings.connection_secret;
     let mut observed = Observed {
         secret: call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?,
+        former: None,
         config: call(&format!("reading the ConfigMap {namespace}/{name}"), configs.get_opt(name)).await?,
         secrets: Secrets::new(),
     };
@@ -36,9 +39,10 @@ pub(super) async fn observe(
         let found = call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
         observed.secrets.insert(name.to_owned(), found.map(objects::values));
     }
-    // Under another name before: what it has kept goes on.
-    if observed.secret.is_none() && resource.status.is_some() {
-        observed.secret = former::<Secret>(context, resource).await?.into_iter().next();
+    // Under another name before: what it has kept goes on, also while the name of now is somebody else's.
+    let own = observed.secret.as_ref().is_some_and(|secret| objects::is_own(secret, resource));
+    if !own && resource.status.is_some() {
+        observed.former = former::<Secret>(context, resource).await?.into_iter().next();
     }
     Ok(observed)
 }

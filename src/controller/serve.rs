@@ -3,6 +3,7 @@
 use super::{
     context::{Context, Held, name_of},
     credentials::{self, Wanted},
+    ledger::Ledger,
     objects::{self, Kept},
     observe::Observed,
 };
@@ -14,18 +15,24 @@ use crate::{
 
 /// Who is to have which credential.
 pub(super) fn plan(held: &mut Held, resource: &TofuStateBackend, observed: &Observed) -> Wanted {
-    let Kept { token, ledger } = objects::kept(observed.secret.as_ref(), resource);
+    let Kept { token, ledger } = objects::kept(observed.former.as_ref().or(observed.secret.as_ref()), resource);
     if held.ledger.is_empty() {
         held.ledger = ledger;
     }
     credentials::wanted(&resource.spec, token, &observed.secrets)
 }
 
-/// Takes note of the credentials that there are from now on, and of those that were replaced.
-pub(super) fn note(context: &Context, held: &mut Held, resource: &TofuStateBackend, wanted: &Wanted) {
-    let revoke = resource.metadata.annotations.as_ref().and_then(|all| all.get(REVOKE_NOW));
+/// The credentials that there are from now on, and those that were replaced. `given`: the main token can be had.
+pub(super) fn noted(
+    context: &Context,
+    ledger: &Ledger,
+    resource: &TofuStateBackend,
+    wanted: &Wanted,
+    given: bool,
+) -> Ledger {
+    let revoke = resource.metadata.annotations.as_ref().and_then(|all| all.get(REVOKE_NOW)).map(String::as_str);
     let now = context.paths.stores().owners().now();
-    held.ledger = held.ledger.with(&wanted.tokens(), revoke.map(String::as_str), now);
+    if given { ledger.with(&wanted.tokens(), revoke, now) } else { ledger.still(revoke, now) }
 }
 
 /// Serves the path to those who may use it. `written`: the connection Secret has the token.
@@ -38,14 +45,14 @@ pub(super) fn serve(
     written: bool,
 ) {
     let mut credentials = wanted.hashes();
-    if wanted.new && !written {
+    let given = !wanted.new || written;
+    held.ledger = noted(context, &held.ledger, resource, wanted, given);
+    if !given {
         // Nobody has the new token: the one that runs have goes on.
         let is_main = |one: &&Credential| one.identity == credentials::TOKEN;
         credentials.retain(|one| !is_main(&one));
         let old = held.backend.as_ref().and_then(|old| old.credentials.iter().find(is_main).cloned());
         credentials.splice(0..0, old);
-    } else {
-        note(context, held, resource, wanted);
     }
     let former = held.ledger.former.clone();
     context.publish(held, Backend { resource: name_of(resource), state, credentials, former });

@@ -1,15 +1,16 @@
 //! Writes what a resource's runs are given, where it is not as it should be; the finalizer; the status.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Patch, PatchParams};
+use kube::api::{Patch, PatchParams, PostParams};
 use tracing::{info, warn};
 
 use super::{
     FINALIZER,
-    cluster::call,
+    cluster::{CallError, call},
     context::{Context, Fault, Held, name_of},
     credentials::Wanted,
     events::Kind,
+    ledger::Ledger,
     objects::{Found, Outputs},
     observe::{Observed, former},
     outputs::Connection,
@@ -26,12 +27,23 @@ pub(super) async fn outputs(
     resource: &TofuStateBackend,
     settings: &Settings,
     wanted: &Wanted,
-    held: &Held,
+    ledger: &Ledger,
     observed: &Observed,
 ) -> Result<Option<(&'static str, String)>, Fault> {
     let Some(token) = &wanted.token else { return Ok(None) };
     let ca = match &context.options.ca_file {
-        Some(file) => tokio::fs::read_to_string(file).await.ok(),
+        Some(file) => match tokio::fs::read_to_string(file).await {
+            Ok(ca) if !ca.trim().is_empty() => Some(ca),
+            // Without it runs would refuse the server.
+            read => {
+                let why = read.map_or_else(|error| error.to_string(), |_| "it is empty".to_owned());
+                let message = format!(
+                    "the CA file {} of --ca-file cannot be used ({why}): put it back; until then what runs are given stays as it is",
+                    file.display()
+                );
+                return Ok(Some((reason::NOT_WRITTEN, message)));
+            }
+        },
         None => None,
     };
     let name = &settings.connection_secret;
@@ -42,15 +54,11 @@ pub(super) async fn outputs(
         ca: ca.as_deref(),
         lock_by_post: context.options.lock_by_post,
     };
-    let outputs = Outputs::new(resource, name, &connection, wanted.generated, &held.ledger);
-    let here = |found: Option<&Secret>| found.filter(|found| found.metadata.name.as_ref() == Some(name)).cloned();
-    let secret = here(observed.secret.as_ref());
-    let found = [
-        ("Secret", outputs.of_secret(secret.as_ref()), outputs.secret()),
-        ("ConfigMap", outputs.of_config(observed.config.as_ref()), outputs.config()),
-    ];
-    for (kind, found, _) in &found {
-        if *found == Found::Foreign {
+    let outputs = Outputs::new(resource, name, &connection, wanted.generated, ledger);
+    let (secret, config) = (observed.secret.as_ref(), observed.config.as_ref());
+    let found = [("Secret", outputs.of_secret(secret)), ("ConfigMap", outputs.of_config(config))];
+    for (kind, found) in found {
+        if found == Found::Foreign {
             let message = format!(
                 "there is a {kind} {name} that tofustate did not write: choose another name with spec.connectionSecretName, or remove it"
             );
@@ -58,33 +66,65 @@ pub(super) async fn outputs(
         }
     }
     let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
-    let params = PatchParams::apply(MANAGER).force();
-    for (kind, found, wanted) in found {
+    for (kind, found) in found {
         if found == Found::Good {
             continue;
         }
         let doing = format!("writing the {kind} {namespace}/{name}");
         let done = match kind {
             "Secret" => {
-                let api = context.cluster.of::<Secret>(namespace);
-                call(&doing, api.patch_metadata(name, &params, &Patch::Apply(wanted))).await.map(drop)
+                let patch = secret.map(|found| outputs.patch_of_secret(found));
+                put::<Secret>(context, &doing, namespace, name, outputs.secret(), patch).await
             }
             _ => {
-                let api = context.cluster.of::<ConfigMap>(namespace);
-                call(&doing, api.patch_metadata(name, &params, &Patch::Apply(wanted))).await.map(drop)
+                let patch = config.map(|found| outputs.patch_of_config(found));
+                put::<ConfigMap>(context, &doing, namespace, name, outputs.config(), patch).await
             }
         };
         match done {
             Ok(()) => info!(resource = %name_of(resource), kind, name, "written"),
+            // It was deleted meanwhile.
+            Err(error) if error.status == Some(404) && found == Found::Differs => return Err(error.into()),
             Err(error) if error.refused() => return Ok(Some((reason::NOT_WRITTEN, error.to_string()))),
             Err(error) => return Err(error.into()),
         }
     }
     let observed_generation = resource.status.as_ref().and_then(|status| status.observed_generation);
-    if resource.status.is_some() && observed_generation != resource.metadata.generation {
+    let renamed = observed_generation != resource.metadata.generation || observed.former.is_some();
+    if resource.status.is_some() && renamed {
         remove_former(context, resource, name).await?;
     }
     Ok(None)
+}
+
+/// Creates an object where none was found, or changes the one that was: never one that came or changed since, which may be
+/// somebody else's.
+async fn put<K>(
+    context: &Context,
+    doing: &str,
+    namespace: &str,
+    name: &str,
+    object: &serde_json::Value,
+    patch: Option<serde_json::Value>,
+) -> Result<(), CallError>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::Serialize
+        + serde::de::DeserializeOwned,
+{
+    let (api, manager) = (context.cluster.of::<K>(namespace), Some(MANAGER.to_owned()));
+    if let Some(patch) = patch {
+        let params = PatchParams { field_manager: manager, ..PatchParams::default() };
+        return call(doing, api.patch_metadata(name, &params, &Patch::Merge(&patch))).await.map(drop);
+    }
+    let params = PostParams { field_manager: manager, ..PostParams::default() };
+    let create = async {
+        let object = serde_json::from_value::<K>(object.clone()).map_err(kube::Error::SerdeError)?;
+        api.create(&params, &object).await
+    };
+    call(doing, create).await.map(drop)
 }
 
 /// Removes what was written under a name that the spec had before.

@@ -31,6 +31,99 @@ impl World {
 }
 
 #[test]
+fn of_two_that_want_one_secret_at_once_one_gets_it_and_keeps_it() {
+    let test = "of_two_that_want_one_secret_at_once_one_gets_it_and_keeps_it";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("one-secret");
+    for n in 0..8 {
+        let (a, b, secret) = (format!("a-{n}"), format!("b-{n}"), format!("state-{n}"));
+        thread::scope(|scope| {
+            for name in [&a, &b] {
+                scope.spawn(|| world.create(&namespace, name, json!({"connectionSecretName": secret})));
+            }
+        });
+        let (winner, loser) = wait::until("one has it", || {
+            let of = |name: &str| {
+                let found = world.get(&namespace, name).unwrap();
+                condition(&found, "CredentialsReady").map(|found| found["reason"].as_str().unwrap().to_owned())
+            };
+            match (of(&a).as_deref(), of(&b).as_deref()) {
+                (Some("Written"), Some("NameTaken")) => Ok((&a, &b)),
+                (Some("NameTaken"), Some("Written")) => Ok((&b, &a)),
+                other => Err(format!("{other:?}")),
+            }
+        });
+        let values = world.values(&namespace, &secret).unwrap();
+        let path = format!("{namespace}/{winner}");
+        assert_eq!(values["TF_HTTP_ADDRESS"], world.operator.url(&path));
+        world.ask("GET", &path, &values["TF_HTTP_PASSWORD"]).send().is(404);
+        let loser = format!("{namespace}/{loser}");
+        assert!(!world.wrote(&loser, &secret), "{loser} wrote {secret}; {}", world.operator.said());
+    }
+}
+
+#[test]
+fn a_secret_that_comes_first_by_a_moment_is_not_overwritten() {
+    let test = "a_secret_that_comes_first_by_a_moment_is_not_overwritten";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("by-a-moment");
+    let secrets = format!("/api/v1/namespaces/{namespace}/secrets");
+    for n in 0..40_u64 {
+        let name = format!("app-{n}");
+        let theirs = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": format!("{name}-tofustate")},
+            "stringData": {"password": "somebody elses"},
+        });
+        world.create(&namespace, &name, json!({}));
+        thread::sleep(Duration::from_millis(n * 3));
+        let first = world.api().create(&secrets, &theirs).status == 201;
+        let reason = if first { "NameTaken" } else { "Written" };
+        world.until(&namespace, &name, reason, |found| {
+            condition(found, "CredentialsReady").is_some_and(|found| found["reason"] == reason)
+        });
+        let values = world.values(&namespace, &format!("{name}-tofustate")).unwrap();
+        assert_eq!(values.contains_key("TF_HTTP_PASSWORD"), !first, "{n}: {:?}", values.keys());
+    }
+}
+
+#[test]
+fn a_setting_that_somebody_adds_to_a_connection_secret_is_taken_away() {
+    let test = "a_setting_that_somebody_adds_to_a_connection_secret_is_taken_away";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("added");
+    world.ready(&namespace, json!({}));
+    let secret = format!("/api/v1/namespaces/{namespace}/secrets/app-tofustate");
+    let added = json!({"data": {"TF_HTTP_SKIP_CERT_VERIFICATION": "dHJ1ZQ==", "OTHER": "bW9yZQ=="}});
+    world.api().merge(&secret, &added).done();
+    let after = world
+        .api()
+        .until(&secret, "it is taken away", |found| found["data"]["TF_HTTP_SKIP_CERT_VERIFICATION"].is_null());
+    assert_eq!(after["data"]["OTHER"], "bW9yZQ==", "what is not its own stays");
+}
+
+#[test]
+fn the_former_connection_secret_goes_as_soon_as_the_new_name_is_free() {
+    let test = "the_former_connection_secret_goes_as_soon_as_the_new_name_is_free";
+    let Some(mut world) = World::start(test, Setting::default()) else { return };
+    let namespace = world.cluster.namespace("late-name");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.secret(&namespace, "state", &[("password", "somebody elses")]);
+    world.change(&namespace, "app", json!({"connectionSecretName": "state"}));
+    world.until_condition(&namespace, "app", "Stalled", "True", "NameTaken");
+    let of = |kind: &str, name: &str| format!("/api/v1/namespaces/{namespace}/{kind}/{name}");
+    // Runs have the former one until then, also after a restart.
+    world.operator.kill();
+    world.operator.start();
+    world.ask("GET", "late-name/app", &token).send().is(404);
+    world.api().delete(&of("secrets", "state")).done();
+    world.until_ready(&namespace, "app");
+    assert_eq!(world.values(&namespace, "state").unwrap()["TF_HTTP_PASSWORD"], token);
+    world.api().until_gone(&of("secrets", "app-tofustate"));
+    world.api().until_gone(&of("configmaps", "app-tofustate"));
+}
+
+#[test]
 fn a_secret_that_changed_while_nothing_was_watched_is_followed() {
     let test = "a_secret_that_changed_while_nothing_was_watched_is_followed";
     let Some(mut world) = World::start(test, Setting::default()) else { return };
@@ -91,4 +184,56 @@ fn one_that_came_anew_is_served_though_the_end_of_the_former_is_seen_late() {
         world.until_condition(&namespace, "slow", "Stalled", "True", "HeadLost");
         world.ask("GET", "anew/app", &world.token(&namespace, "app")).send().is(404);
     }
+}
+
+#[test]
+fn a_ca_that_cannot_be_read_is_told_and_not_left_out() {
+    let test = "a_ca_that_cannot_be_read_is_told_and_not_left_out";
+    let Some(mut world) = World::prepare(test, Setting::default()) else { return };
+    let ca = file(&world.cluster, "ca-of-the-service.pem", "a CA\n");
+    world.operator.arg("--ca-file").arg(ca.to_str().unwrap());
+    world.operator.start();
+    let namespace = world.cluster.namespace("ca");
+    world.ready(&namespace, json!({}));
+    let of = |world: &World| world.values("ca", "app-tofustate").unwrap();
+    assert_eq!(of(&world)["TF_HTTP_CLIENT_CA_CERTIFICATE_PEM"], "a CA\n");
+    std::fs::remove_file(&ca).unwrap();
+    let found = world.look(&namespace, "app");
+    assert_eq!(of(&world).get("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM").map(String::as_str), Some("a CA\n"));
+    assert!(message(&found, "CredentialsReady").contains("ca-of-the-service.pem"), "{found:#}");
+    std::fs::write(&ca, "another CA\n").unwrap();
+    world.look(&namespace, "app");
+    world.until_ready(&namespace, "app");
+    assert_eq!(of(&world)["TF_HTTP_CLIENT_CA_CERTIFICATE_PEM"], "another CA\n");
+}
+
+#[test]
+fn a_run_ends_well_though_its_token_could_not_be_replaced_for_long() {
+    let test = "a_run_ends_well_though_its_token_could_not_be_replaced_for_long";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("not-written");
+    world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    world.lock(&path, &token, "the-run");
+    let secrets = format!("/api/v1/namespaces/{namespace}/secrets");
+    let secret = format!("{secrets}/app-tofustate");
+    let theirs = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "app-tofustate"}});
+    wait::until("the name is taken", || {
+        world.api().delete(&secret);
+        let status = world.api().create(&secrets, &theirs).status;
+        if status == 201 { Ok(()) } else { Err(status.to_string()) }
+    });
+    world.until_condition(&namespace, "app", "Stalled", "True", "NameTaken");
+    let now = world.values(&namespace, "app-tofustate").unwrap();
+    assert!(now.is_empty(), "it was overwritten");
+    // More often than replaced credentials are kept.
+    for _ in 0..20 {
+        world.look(&namespace, "app");
+    }
+    world.api().delete(&secret).done();
+    world.until_ready(&namespace, "app");
+    world.until_status(&path, &world.token(&namespace, "app"), 404);
+    world.ask("POST", &format!("{path}?ID=the-run"), &token).body(state(1, 10)).send().is(200);
+    world.ask("UNLOCK", &path, &token).body(lock_info("the-run")).send().is(200);
+    world.ask("GET", &path, &token).send().is(403);
 }
