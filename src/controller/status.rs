@@ -75,6 +75,31 @@ pub fn is_so(status: Option<&TofuStateBackendStatus>, wanted: &TofuStateBackendS
         && status.last_handled == wanted.last_handled
 }
 
+/// A merge patch of the status that takes away what stands in the controller's part of it and is not wanted; `None` where
+/// nothing does.
+#[must_use]
+pub fn strays(found: Option<&TofuStateBackendStatus>, wanted: &TofuStateBackendStatus) -> Option<Value> {
+    let found = found?;
+    let part = |of: &TofuStateBackendStatus| {
+        serde_json::to_value(TofuStateBackendStatus {
+            endpoints: of.endpoints.clone(),
+            openbao: of.openbao.clone(),
+            last_handled: of.last_handled.clone(),
+            ..TofuStateBackendStatus::default()
+        })
+        .unwrap_or_default()
+    };
+    let mut patch = super::report::strays(&part(found), &part(wanted));
+    let is_stray = |one: &&Condition| TYPES.contains(&one.type_.as_str()) && wanted.condition(&one.type_).is_none();
+    let conditions = found.conditions.iter().flatten();
+    if conditions.clone().any(|one| is_stray(&one)) {
+        // A list is merged as a whole.
+        let kept: Vec<_> = conditions.filter(|one| !is_stray(one)).collect();
+        patch.get_or_insert_with(|| json!({}))["conditions"] = json!(kept);
+    }
+    patch
+}
+
 /// Whether the status knows of another life of the head than this, or of none: that has to be taken down before the path
 /// is served. How far a head got is told later.
 #[must_use]

@@ -14,7 +14,7 @@ use super::{
     objects::{Found, Outputs},
     observe::{Observed, former},
     outputs::Connection,
-    status::{Draft, MANAGER, is_so, news, patch},
+    status::{Draft, MANAGER, is_so, news, patch, strays},
 };
 use crate::crd::{
     Settings, TofuStateBackend,
@@ -164,7 +164,16 @@ pub(super) async fn status(
     let api = context.cluster.of::<TofuStateBackend>(resource.metadata.namespace.as_deref().unwrap_or_default());
     let object = patch(resource, &wanted);
     let doing = format!("writing the status of {}", name_of(resource));
-    call(&doing, api.patch_status(name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&object))).await?;
+    let params = PatchParams::apply(MANAGER).force();
+    let found = call(&doing, api.patch_status(name, &params, &Patch::Apply(&object))).await?;
+    // Applying takes away nothing that somebody else wrote.
+    if let Some(strays) = strays(found.status.as_ref(), &wanted) {
+        warn!(resource = %name_of(resource), "somebody wrote into the status what only tofustate knows: it is taken away");
+        let body =
+            serde_json::json!({"metadata": {"resourceVersion": found.metadata.resource_version}, "status": strays});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        call(&doing, api.patch_status(name, &params, &Patch::Merge(&body))).await?;
+    }
     let before = held.applied.replace(wanted.clone()).or_else(|| resource.status.clone());
     for condition in news(before.as_ref(), &wanted) {
         let (kind, wrong) = match (condition.type_.as_str(), condition.status.as_str()) {

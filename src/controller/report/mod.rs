@@ -26,6 +26,7 @@ use tokio::{
 use tracing::{info, warn};
 
 pub use self::own::FIELDS;
+pub(super) use self::own::strays;
 use self::own::{Shown, own};
 use crate::{crd::TofuStateBackend, registry::ResourceName, store::State, telemetry::ReportMetrics};
 

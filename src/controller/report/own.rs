@@ -78,7 +78,7 @@ pub(super) fn compare(shown: &Shown, wanted: &Shown) -> Stands {
 /// A merge patch that takes away what stands in `found` and not in `wanted`; `None` where nothing does. Server-side apply
 /// takes away only what nobody else ever wrote.
 #[must_use]
-pub(super) fn strays(found: &Value, wanted: &Value) -> Option<Value> {
+pub(in crate::controller) fn strays(found: &Value, wanted: &Value) -> Option<Value> {
     let (Value::Object(found), Value::Object(wanted)) = (found, wanted) else { return None };
     let stray = |(name, value): (&String, &Value)| match wanted.get(name) {
         None => Some((name.clone(), Value::Null)),

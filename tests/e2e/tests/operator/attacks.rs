@@ -208,6 +208,26 @@ fn a_ca_that_cannot_be_read_is_told_and_not_left_out() {
 }
 
 #[test]
+fn what_somebody_adds_to_the_status_is_taken_away() {
+    let Some(world) = Shared::world("what_somebody_adds_to_the_status_is_taken_away") else { return };
+    let namespace = world.cluster.namespace("faked");
+    let before = world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    world.lock(&path, &token, "held");
+    let status = format!("{}/status", World::at(&namespace, "app"));
+    let faked = json!({"status": {
+        "endpoints": {"external": "http://elsewhere"},
+        "lastHandled": {"forceUnlock": {"request": "held", "outcome": "Done", "message": "no"}},
+    }});
+    world.api().merge(&status, &faked).done();
+    world.until(&namespace, "app", "it is taken away", |found| {
+        found["status"]["endpoints"] == before["status"]["endpoints"] && found["status"]["lastHandled"].is_null()
+    });
+    world.annotate(&namespace, "app", "force-unlock", "held");
+    world.until(&namespace, "app", "the lock is broken", |found| found["status"]["locked"] == false);
+}
+
+#[test]
 fn a_run_ends_well_though_its_token_could_not_be_replaced_for_long() {
     let test = "a_run_ends_well_though_its_token_could_not_be_replaced_for_long";
     let Some(world) = Shared::world(test) else { return };
