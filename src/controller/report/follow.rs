@@ -137,15 +137,25 @@ impl Follower {
     async fn tell(&mut self) -> Told {
         let mut anew = false;
         for _ in 0..TRIES {
-            let wanted = match self.wanted(anew).await {
+            let mut wanted = match self.wanted(anew).await {
                 Ok(Some(wanted)) => wanted,
                 Ok(None) => return Told::Nothing,
                 Err(()) => return self.later(),
             };
-            let shown = Shown::of(&wanted);
-            match compare(&self.stands.shown, &shown) {
+            let mut shown = Shown::of(&wanted);
+            let mut stands = compare(&self.stands.shown, &shown);
+            if stands == Stands::Newer && anew {
+                // The store has no such head: somebody wrote that number, or the store went back. It cannot be lowered,
+                // and a lock is shown all the same.
+                wanted["headRevision"] = self.stands.shown.revision().into();
+                shown = Shown::of(&wanted);
+                stands = compare(&self.stands.shown, &shown);
+                if stands != Stands::Same {
+                    warn!(resource = %self.name, status = self.stands.shown.revision(), "the status speaks of a later revision than the store has: somebody wrote there, or the store was set back; after a restart the state is not served before a person accepts it");
+                }
+            }
+            match stands {
                 Stands::Same => return Told::Nothing,
-                Stands::Newer if anew => return Told::Nothing,
                 Stands::Newer => {
                     anew = true;
                     continue;

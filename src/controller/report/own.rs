@@ -40,6 +40,10 @@ impl Shown {
         }
     }
 
+    pub(super) fn revision(&self) -> Option<i64> {
+        self.revision
+    }
+
     /// Whether this is what stood there before that did.
     pub(super) fn is_before(&self, other: &Self) -> bool {
         self.epoch == other.epoch && self.revision < other.revision

@@ -228,6 +228,33 @@ fn what_somebody_adds_to_the_status_is_taken_away() {
 }
 
 #[test]
+fn a_lock_is_shown_whatever_revision_somebody_wrote_into_the_status() {
+    let test = "a_lock_is_shown_whatever_revision_somebody_wrote_into_the_status";
+    let Some(mut world) = World::start(test, Setting::default()) else { return };
+    let namespace = world.cluster.namespace("revision");
+    let ready = world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    let status = format!("{}/status", World::at(&namespace, "app"));
+    for removed in [json!(null), json!({"headEpoch": null}), json!({"headRevision": null})] {
+        world.api().merge(&status, &json!({"status": removed})).refused(422);
+    }
+    world.api().merge(&status, &json!({"status": {"headRevision": 9_000_000_000_i64}})).done();
+    world.lock("revision/app", &token, "held");
+    world.until(&namespace, "app", "its lock is shown", |found| found["status"]["lock"]["id"] == "held");
+    assert!(!world.operator.lines("the status speaks of a later revision").is_empty());
+    // Nobody can tell it from a store that was set back: a person has to.
+    world.operator.kill();
+    world.operator.start();
+    world.until_condition(&namespace, "app", "Stalled", "True", "StoreWentBack");
+    world.ask("GET", "revision/app", &token).send().is(503);
+    world.annotate(&namespace, "app", "accept-restore", ready["status"]["headEpoch"].clone());
+    world.until_ready(&namespace, "app");
+    world.until(&namespace, "app", "its lock is shown", |found| found["status"]["locked"] == true);
+    world.unlock("revision/app", &token, "held");
+    world.until(&namespace, "app", "it is released", |found| found["status"]["locked"] == false);
+}
+
+#[test]
 fn a_run_ends_well_though_its_token_could_not_be_replaced_for_long() {
     let test = "a_run_ends_well_though_its_token_could_not_be_replaced_for_long";
     let Some(world) = Shared::world(test) else { return };
