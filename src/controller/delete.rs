@@ -141,6 +141,22 @@ async fn give_up(
     let standing = owners::standing(&*entries, path, &who, budget).await;
     let claim = match standing {
         Ok(Standing::Own(claim)) => claim,
+        // Its owner entry is gone, its head need not be: it may be locked.
+        Ok(Standing::Free) if resource.status.as_ref().is_some_and(|status| status.head_epoch.is_some()) => {
+            let settings = resource.settings().map(|settings| (&settings).into()).unwrap_or_default();
+            match context.paths.open(&store::wish(context, held, resource, path, settings)).await {
+                Ok(opened) => {
+                    held.open = Some((opened.state, opened.claim));
+                    opened.claim
+                }
+                Err(Unopened::Away(why)) => return Err(Fault::Away(why)),
+                Err(Unopened::Faulty { claim, .. }) => claim,
+                Err(_) => {
+                    forget(context, resource).await?;
+                    return Ok(None);
+                }
+            }
+        }
         Ok(Standing::Free | Standing::Released | Standing::Anothers) | Err(ClaimError::Damaged { .. }) => {
             forget(context, resource).await?;
             return Ok(None);

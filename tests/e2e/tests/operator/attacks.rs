@@ -284,3 +284,21 @@ fn a_run_ends_well_though_its_token_could_not_be_replaced_for_long() {
     world.ask("UNLOCK", &path, &token).body(lock_info("the-run")).send().is(200);
     world.ask("GET", &path, &token).send().is(403);
 }
+
+#[test]
+fn a_locked_state_whose_owner_entry_is_gone_is_waited_for_all_the_same() {
+    let test = "a_locked_state_whose_owner_entry_is_gone_is_waited_for_all_the_same";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("entry-gone");
+    let path = format!("{namespace}/app");
+    world.ready(&namespace, json!({}));
+    let token = world.token(&namespace, "app");
+    world.lock(&path, &token, "held");
+    world.server.api().must("DELETE", &format!("states/metadata/.owners/{namespace}:app"), &Value::Null);
+    world.api().delete(&World::at(&namespace, "app")).done();
+    world.until_condition(&namespace, "app", "Stalled", "True", "WaitingForUnlock");
+    world.ask("POST", &format!("{path}?ID=held"), &token).body(state(1, 10)).send().is(200);
+    world.unlock(&path, &token, "held");
+    world.until_gone(&namespace, "app");
+    assert_eq!(world.owner(&path).unwrap()["released"], "state");
+}
