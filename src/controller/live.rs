@@ -108,7 +108,14 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
     if suspended {
         serve(context, held, &resource, state.clone(), &wanted, false);
         draft.findings.suspended();
-        tell(&mut draft.findings, &wanted, None);
+        let gone = wanted.new.then(|| {
+            let message = format!(
+                "the connection Secret {} is gone, and none is written while spec.suspend is true: end that, or restore it",
+                settings.connection_secret
+            );
+            (reason::NOT_WRITTEN, message)
+        });
+        tell(&mut draft.findings, &wanted, gone);
     } else {
         let ledger = noted(context, &held.ledger, &resource, &wanted, true);
         // Who is refused from now on is at once; a new token is taken when it can be read.

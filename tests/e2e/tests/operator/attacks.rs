@@ -302,3 +302,21 @@ fn a_locked_state_whose_owner_entry_is_gone_is_waited_for_all_the_same() {
     world.until_gone(&namespace, "app");
     assert_eq!(world.owner(&path).unwrap()["released"], "state");
 }
+
+#[test]
+fn a_suspended_one_whose_connection_secret_is_gone_says_so() {
+    let test = "a_suspended_one_whose_connection_secret_is_gone_says_so";
+    let Some(world) = Shared::world(test) else { return };
+    let namespace = world.cluster.namespace("suspended-gone");
+    world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    world.change(&namespace, "app", json!({"suspend": true}));
+    world.until_condition(&namespace, "app", "Ready", "True", "Suspended");
+    world.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/app-tofustate")).done();
+    let gone = world.until_condition(&namespace, "app", "CredentialsReady", "False", "NotWritten");
+    assert!(message(&gone, "CredentialsReady").contains("app-tofustate is gone"), "{gone:#}");
+    world.ask("GET", &path, &token).send().is(404);
+    world.change(&namespace, "app", json!({"suspend": false}));
+    world.until_ready(&namespace, "app");
+    world.until_status(&path, &world.token(&namespace, "app"), 404);
+}
