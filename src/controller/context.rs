@@ -104,6 +104,10 @@ pub(super) struct Held {
     pub(super) away_since: Option<Instant>,
     /// Reconciliations in a row that failed.
     pub(super) failures: u32,
+    /// Since when.
+    pub(super) failing: Option<Instant>,
+    /// It does not decode, and that was told.
+    pub(super) undecodable: bool,
 }
 
 impl Held {

@@ -12,7 +12,7 @@ use super::{
     cluster::{Cluster, call},
     status::MANAGER,
 };
-use crate::crd::TofuStateBackend;
+use crate::crd::{TofuStateBackend, TofuStateBackendSpec};
 
 /// The longest note that the API server takes, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -41,6 +41,13 @@ impl Events {
     /// About a resource.
     pub(super) async fn of(&self, resource: &TofuStateBackend, kind: Kind, reason: &str, note: &str) {
         self.about(resource.object_ref(&()), kind, reason, note).await;
+    }
+
+    /// About a resource of which no more than this can be read.
+    pub(super) async fn of_any(&self, metadata: &ObjectMeta, kind: Kind, reason: &str, note: &str) {
+        let mut bare = TofuStateBackend::new("", TofuStateBackendSpec::new(""));
+        bare.metadata = metadata.clone();
+        self.of(&bare, kind, reason, note).await;
     }
 
     /// About the operator itself, beside its namespace.

@@ -142,12 +142,17 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
 }
 
 /// A path that is the resource's own and may not be served is answered with 503, not 403.
-async fn shut_own(context: &Context, held: &mut Held, resource: &TofuStateBackend, why: &str) -> Result<(), Fault> {
+pub(super) async fn shut_own(
+    context: &Context,
+    held: &mut Held,
+    resource: &TofuStateBackend,
+    why: &str,
+) -> Result<(), Fault> {
     held.checked = None;
     let Ok(settings) = resource.settings() else { return Ok(()) };
     let (entries, who) = (context.paths.stores().owners(), context.claimant(resource));
     let standing = owners::standing(&*entries, &settings.path, &who, &mut Budget::new(super::LOOK)).await;
-    if !matches!(standing, Ok(owners::Standing::Own(_))) {
+    if !is_own(standing.as_ref().ok(), had(held, resource)) {
         context.unpublish(held);
         return Ok(());
     }
@@ -156,6 +161,20 @@ async fn shut_own(context: &Context, held: &mut Held, resource: &TofuStateBacken
     let wish = store::wish(context, held, resource, &settings.path, (&settings).into());
     serve(context, held, resource, context.paths.shut(&wish, why), &wanted, false);
     Ok(())
+}
+
+/// Whether the path is the resource's own. Where the store does not say, it is the one that had it.
+fn is_own(standing: Option<&owners::Standing>, had: bool) -> bool {
+    match standing {
+        Some(owners::Standing::Own(_)) => true,
+        Some(owners::Standing::Free | owners::Standing::Released | owners::Standing::Anothers) => false,
+        None => had,
+    }
+}
+
+/// Whether the resource had its path, as far as this process or the status knows.
+pub(super) fn had(held: &Held, resource: &TofuStateBackend) -> bool {
+    held.backend.is_some() || resource.status.as_ref().is_some_and(|status| status.head_epoch.is_some())
 }
 
 /// What is told of the credentials.
@@ -182,5 +201,25 @@ pub(super) fn endpoints(context: &Context, settings: &Settings) -> Endpoints {
     Endpoints {
         internal: Some(of(&context.options.internal_url)),
         external: context.options.external_url.as_ref().map(of),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_kept_from_its_owner_on_the_stores_word_only() {
+        use owners::Standing::{Anothers, Free, Own, Released};
+        for (standing, had, own) in [
+            (Some(Own(1)), false, true),
+            (Some(Anothers), true, false),
+            (Some(Free), true, false),
+            (Some(Released), true, false),
+            (None, true, true),
+            (None, false, false),
+        ] {
+            assert_eq!(is_own(standing.as_ref(), had), own, "{standing:?} {had}");
+        }
     }
 }

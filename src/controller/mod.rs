@@ -20,6 +20,7 @@ mod reconcile;
 pub mod report;
 mod requests;
 mod run;
+mod salvage;
 mod serve;
 mod stale;
 pub mod status;

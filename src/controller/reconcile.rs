@@ -9,7 +9,9 @@ use tracing::{debug, warn};
 
 use super::{
     context::{Context, Fault, Guarded, Held, name_of},
-    delete, live,
+    delete,
+    events::Kind,
+    live, salvage,
 };
 use crate::{crd::TofuStateBackend, registry::ResourceName};
 
@@ -18,6 +20,8 @@ const AWAY: Duration = Duration::from_secs(5);
 /// The first wait after a failure, and the longest.
 const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(300);
+/// How long one resource may keep it open who may have which path. After that it is as if it had none.
+const OPEN: Duration = Duration::from_secs(30);
 
 /// What one came to.
 pub(super) enum Outcome {
@@ -39,7 +43,10 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         *held = Held { uid, ..Held::default() };
     }
     let done = match &object.0 {
-        Ok(resource) => one(&context, &mut held, resource).await,
+        Ok(resource) => {
+            held.undecodable = false;
+            one(&context, &mut held, resource).await
+        }
         Err(invalid) => undecodable(&context, &mut held, invalid).await,
     };
     let counted = match &done {
@@ -51,9 +58,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     context.metrics.reconciled(counted, began.elapsed());
     let (outcome, next) = match done {
         Ok(next) => {
-            if object.0.is_ok() {
-                held.failures = 0;
-            }
+            (held.failures, held.failing) = (0, None);
             (Outcome::Done, next)
         }
         Err(Fault::Away(why)) => {
@@ -68,8 +73,13 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
             } else {
                 warn!(resource = %name, %error, again = ?wait, "could not be reconciled");
             }
-            let known = held.backend.is_some() || error.refused();
-            (if known { Outcome::Done } else { Outcome::Again }, wait)
+            let mut known = held.backend.is_some() || error.refused();
+            if !known {
+                // Its own clients are told 503, as where the store is away; and no other resource waits for it.
+                known = shut(&context, &mut held, &object, &error.to_string()).await.is_ok();
+            }
+            let since = *held.failing.get_or_insert(began);
+            (if known || since.elapsed() >= OPEN { Outcome::Done } else { Outcome::Again }, wait)
         }
     };
     context.first(&name, &outcome);
@@ -85,21 +95,41 @@ async fn one(context: &Context, held: &mut Held, resource: &TofuStateBackend) ->
     }
 }
 
-/// A resource that does not decode any more goes on as it was; its deletion is that of what it was.
-async fn undecodable(context: &Context, held: &mut Held, invalid: &InvalidObject) -> Result<Duration, Fault> {
-    if let (Some(active), Some(_)) = (held.active.clone(), &invalid.metadata.deletion_timestamp) {
-        let resource = TofuStateBackend { metadata: invalid.metadata.clone(), ..(*active).clone() };
-        return delete::run(context, held, &Arc::new(resource)).await;
+/// Answers the requests for the path of a resource with 503, where it is the resource's own.
+async fn shut(context: &Context, held: &mut Held, object: &Guarded, why: &str) -> Result<(), Fault> {
+    match &object.0 {
+        Ok(resource) => live::shut_own(context, held, resource, why).await,
+        Err(_) => Err(Fault::Away("it does not decode".to_owned())),
     }
-    if held.failures == 0 {
-        // The text may repeat a value, and a credential may stand in a wrong place.
-        let fault = invalid.error.split(['`', '"']).next().unwrap_or_default().trim_end().to_owned();
+}
+
+/// A resource that does not decode any more goes on as it was. Where this process has not seen it otherwise, its path is
+/// answered with 503, as far as what can be read of it names one. Its deletion is that of what it was, or of what can be
+/// read.
+async fn undecodable(context: &Context, held: &mut Held, invalid: &InvalidObject) -> Result<Duration, Fault> {
+    let fault = salvage::fault(invalid);
+    if !std::mem::replace(&mut held.undecodable, true) {
         let name = ResourceName {
             namespace: invalid.metadata.namespace.clone().unwrap_or_default(),
             name: invalid.metadata.name.clone().unwrap_or_default(),
         };
-        warn!(resource = %name, fault, "this resource does not decode: it is served as it was before, and its changes wait; is the CustomResourceDefinition the one of this release?");
+        warn!(resource = %name, fault, "this resource does not decode: its changes wait; is the CustomResourceDefinition the one of this release?");
+        let note = format!(
+            "this resource does not decode ({fault}): it goes on as this process knew it, else its path is answered with 503, and its changes wait: mend it, and see that the CustomResourceDefinition is the one of this release"
+        );
+        context.events.of_any(&invalid.metadata, Kind::Warning, "DoesNotDecode", &note).await;
     }
-    held.failures = 1;
+    let known = match held.active.clone() {
+        Some(active) => Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..(*active).clone() }),
+        None => salvage::read(context, &invalid.metadata).await?,
+    };
+    let Some(resource) = known else { return Ok(context.options.resync) };
+    if resource.metadata.deletion_timestamp.is_some() {
+        return delete::run(context, held, &Arc::new(resource)).await;
+    }
+    if held.active.is_none() {
+        let why = format!("the resource {} does not decode ({fault})", name_of(&resource));
+        live::shut_own(context, held, &resource, &why).await?;
+    }
     Ok(context.options.resync)
 }

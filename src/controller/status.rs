@@ -114,7 +114,8 @@ pub fn patch(resource: &TofuStateBackend, status: &TofuStateBackendStatus) -> Va
     json!({
         "apiVersion": format!("{GROUP}/{VERSION}"),
         "kind": "TofuStateBackend",
-        // Of this object, not of one that is made anew under its name.
+        // The API server does not compare a uid where a status is patched: whoever must not write into an object that was
+        // made anew under the name sends its resourceVersion too.
         "metadata": {
             "name": resource.metadata.name, "namespace": resource.metadata.namespace, "uid": resource.metadata.uid,
         },

@@ -7,11 +7,13 @@ use tracing::info;
 use super::{
     conditions::Findings,
     context::{Checked, Context, Fault, Held, name_of},
-    head, report,
+    head,
+    live::had,
+    report,
     status::{is_newer, patch},
 };
 use crate::{
-    controller::cluster::call,
+    controller::cluster::{CallError, call},
     crd::{
         OpenBaoStatus, Settings, TofuStateBackend,
         annotations::{ACCEPT_EMPTY, ACCEPT_RESTORE},
@@ -22,7 +24,10 @@ use crate::{
     store::{Budget, Epoch, Mark, OpId, State, StateError, StatePath, owners},
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::api::{Patch, PatchParams};
+use kube::{
+    api::{Patch, PatchParams},
+    core::PartialObjectMeta,
+};
 
 /// What `accept-empty` says where no epoch is known.
 const UNKNOWN: &str = "unknown";
@@ -157,10 +162,15 @@ async fn open(
             return refused(found, reason::PATH_CONFLICT, message);
         }
         Err(Unopened::HasState(error)) => return refused(found, reason::PATH_HAS_STATE, error),
-        Err(Unopened::Damaged(error)) => return refused(found, reason::NOT_A_HEAD, error),
+        // Whose it is cannot be told: the one that had it is answered with 503.
+        Err(Unopened::Damaged(error)) => {
+            found.stalls(PATH_CLAIMED, reason::NOT_A_HEAD, error.clone());
+            return Ok(if had(held, resource) { Path::Shut(error) } else { Path::Refused });
+        }
         Err(Unopened::Busy) => {
-            found.waits(PATH_CLAIMED, reason::PATH_CONFLICT, "another replica claims the path at the same time");
-            return Ok(Path::Refused);
+            let message = "another replica claims the path at the same time";
+            found.waits(PATH_CLAIMED, reason::PATH_CONFLICT, message);
+            return Ok(if had(held, resource) { Path::Shut(message.to_owned()) } else { Path::Refused });
         }
         Err(Unopened::Away(message)) => return Err(Fault::Away(message)),
         Err(Unopened::Faulty { state, claim, fault }) => (state, claim, fault),
@@ -249,9 +259,17 @@ async fn seen(context: &Context, resource: &TofuStateBackend, state: &State) -> 
     }
     let head = state.recent(&mut Budget::new(super::LOOK)).await.map_err(|error| Fault::Away(error.to_string()))?;
     let name = resource.metadata.name.as_deref().unwrap_or_default();
-    let api = context.cluster.of::<TofuStateBackend>(resource.metadata.namespace.as_deref().unwrap_or_default());
-    let status = patch(resource, &head::status(&head));
+    let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
+    let api = context.cluster.of::<PartialObjectMeta<TofuStateBackend>>(namespace);
     let doing = format!("writing the status of {}", name_of(resource));
+    // What the watch showed is older than the finalizer that was just set.
+    let now = call(&doing, api.get_metadata(name)).await?.metadata;
+    if now.uid != resource.metadata.uid {
+        let message = "it was deleted and made anew meanwhile".to_owned();
+        return Err(CallError { doing, message, status: Some(409) }.into());
+    }
+    let mut status = patch(resource, &head::status(&head));
+    status["metadata"]["resourceVersion"] = now.resource_version.into();
     call(&doing, api.patch_status(name, &PatchParams::apply(report::MANAGER).force(), &Patch::Apply(&status))).await?;
     Ok(())
 }

@@ -1,7 +1,11 @@
 //! Writes what a resource's runs are given, where it is not as it should be; the finalizer; the status.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::{
+    Api,
+    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
+};
+use serde::Deserialize as _;
 use tracing::{info, warn};
 
 use super::{
@@ -17,7 +21,7 @@ use super::{
     status::{Draft, MANAGER, is_so, news, patch, strays},
 };
 use crate::crd::{
-    Settings, TofuStateBackend,
+    Settings, TofuStateBackend, TofuStateBackendStatus,
     conditions::{CREDENTIALS_READY, LOCK_STALE, READY, STALLED, reason},
 };
 
@@ -161,13 +165,17 @@ pub(super) async fn status(
         return Ok(());
     }
     let name = resource.metadata.name.as_deref().unwrap_or_default();
-    let api = context.cluster.of::<TofuStateBackend>(resource.metadata.namespace.as_deref().unwrap_or_default());
+    let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
+    // The answer of a resource that does not decode is one, too.
+    let kind = ApiResource::erase::<TofuStateBackend>(&());
+    let api: Api<DynamicObject> = Api::namespaced_with(context.cluster.client(), namespace, &kind);
     let object = patch(resource, &wanted);
     let doing = format!("writing the status of {}", name_of(resource));
     let params = PatchParams::apply(MANAGER).force();
     let found = call(&doing, api.patch_status(name, &params, &Patch::Apply(&object))).await?;
     // Applying takes away nothing that somebody else wrote.
-    if let Some(strays) = strays(found.status.as_ref(), &wanted) {
+    let now = TofuStateBackendStatus::deserialize(&found.data["status"]).ok();
+    if let Some(strays) = strays(now.as_ref(), &wanted) {
         warn!(resource = %name_of(resource), "somebody wrote into the status what only tofustate knows: it is taken away");
         let body =
             serde_json::json!({"metadata": {"resourceVersion": found.metadata.resource_version}, "status": strays});
