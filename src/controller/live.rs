@@ -79,6 +79,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
     if held.checked.as_ref().is_none_or(|checked| !checked.good) {
         next = next.min(LATER);
     }
+    let open = matches!(path, Path::Open(_));
     let state = match path {
         Path::Refused => {
             context.unpublish(held);
@@ -134,7 +135,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         requests::run(context, &resource, &state, &mut draft.last_handled).await?;
     }
     draft.endpoints = Some(endpoints(context, &settings));
-    if let Some(again) = stale::look(&state, settings.lock.stale_after, &mut draft.findings).await {
+    if open && let Some(again) = stale::look(&state, settings.lock.stale_after, &mut draft.findings).await? {
         next = next.min(again);
     }
     write::status(context, held, object, &draft).await?;
