@@ -6,14 +6,11 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::registry::{Former, SaltedHash};
+use crate::registry::{Former, MOST_FORMER, SaltedHash};
 use crate::store::Redacted;
 
 /// How long a replaced credential may still end its run.
 const GRACE: SignedDuration = SignedDuration::from_hours(1);
-/// How many replaced credentials may, the last ones: with one that is replaced each minute the run that the first began
-/// still has its hour.
-const MOST: usize = 64;
 
 /// The credentials of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -55,7 +52,7 @@ impl Ledger {
         if self.revokes(revoke) {
             former.clear();
         }
-        let over = former.len().saturating_sub(MOST);
+        let over = former.len().saturating_sub(MOST_FORMER);
         former.drain(..over);
         let hash = |(identity, token): &(String, Redacted<String>)| {
             let known = self.current.get(identity).filter(|hash| hash.is_of(token.expose()));
@@ -161,7 +158,7 @@ mod tests {
             (0..60).fold(first.clone(), |ledger, n| ledger.with(&tokens(&[("token", &n.to_string())]), None, at(n)));
         assert!(each_minute.former.iter().any(|former| former.hash.is_of("one")));
         let many = (0..100).fold(first, |ledger, n| ledger.with(&tokens(&[("token", &n.to_string())]), None, at(0)));
-        assert!(many.former.len() == MOST && many.former[MOST - 1].hash.is_of("98"), "the last ones");
+        assert!(many.former.len() == MOST_FORMER && many.former[MOST_FORMER - 1].hash.is_of("98"), "the last ones");
     }
 
     #[test]

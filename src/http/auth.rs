@@ -1,16 +1,20 @@
 //! Who a request is from: Basic (the password counts) or Bearer, against the hashes of the path's credentials. The same
 //! work and the same answer for a wrong credential and for a path that is not registered.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::{Arc, LazyLock},
+};
 
 use axum::http::{HeaderMap, StatusCode, header};
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
+use jiff::Timestamp;
 use tracing::info;
 
 use super::{reply::Reply, router::App};
 use crate::{
     crd::StatePath,
-    registry::{Backend, CredentialHash, Redacted, Role, SaltedHash},
+    registry::{self, Backend, CredentialHash, Former, MOST_FORMER, Redacted, Role, SaltedHash},
 };
 
 /// A request that may go on.
@@ -62,21 +66,37 @@ pub(super) fn authenticate(app: &App, path: &StatePath, headers: &HeaderMap, pee
         }
     }
     let found = found.map(|credential| (credential.identity.clone(), credential.role));
-    match (backend, found) {
-        (Some(backend), Some((identity, role))) => Ok(Caller { backend, identity, role, token, former: false }),
-        (Some(backend), None) => match former(&backend, &token) {
-            Some(identity) => Ok(Caller { backend, identity, role: Role::ReadWrite, token, former: true }),
-            None => Err(refused(app, path, peer)),
-        },
+    if let (Some(backend), Some((identity, role))) = (&backend, found) {
+        return Ok(Caller { backend: backend.clone(), identity, role, token, former: false });
+    }
+    match (former(backend.as_deref(), &token), backend) {
+        (Some(identity), Some(backend)) => Ok(Caller { backend, identity, role: Role::ReadWrite, token, former: true }),
         _ => Err(refused(app, path, peer)),
     }
 }
 
 /// As whom a replaced credential was known, while it may still be used.
-fn former(backend: &Backend, token: &Redacted<String>) -> Option<String> {
-    let now = (!backend.former.is_empty()).then(|| backend.state.now())?;
-    let mut of = backend.former.iter().filter(|former| former.until > now && former.hash.is_of(token.expose()));
-    of.next().map(|former| former.identity.clone())
+fn former(backend: Option<&Backend>, token: &Redacted<String>) -> Option<String> {
+    let former = backend.map_or([].as_slice(), |backend| backend.former.as_slice());
+    let now = backend.map_or(Timestamp::MAX, |backend| backend.state.now());
+    let mut found = None;
+    // All of them, too.
+    for (hash, former) in compared(former) {
+        if hash.is_of(token.expose())
+            && let Some(former) = former
+            && former.until > now
+        {
+            found = Some(former.identity.clone());
+        }
+    }
+    found
+}
+
+/// What a token is compared with: always as many hashes, those of nobody where there are fewer.
+fn compared(former: &[Former]) -> impl Iterator<Item = (&SaltedHash, Option<&Former>)> {
+    static NOBODY: LazyLock<SaltedHash> = LazyLock::new(|| SaltedHash::of(registry::token::generate().expose()));
+    let own = former.iter().map(|former| (&former.hash, Some(former)));
+    own.chain(std::iter::repeat((&*NOBODY, None))).take(former.len().max(MOST_FORMER))
 }
 
 /// What a replaced credential may still do: write and unlock under the lock of this id, if it took that.
@@ -149,6 +169,23 @@ mod tests {
         }
         for bad in ["Basic !!", "Basic YQ==", "Digest x", "Basic", "s3:cret"] {
             assert!(of(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_compared_as_often_whoever_had_the_path() {
+        for of in [0, 3, MOST_FORMER] {
+            let former: Vec<_> = (0..of)
+                .map(|n| Former {
+                    identity: format!("{n}"),
+                    hash: SaltedHash::of(&format!("token-{n}")),
+                    until: Timestamp::MAX,
+                })
+                .collect();
+            let all: Vec<_> = compared(&former).collect();
+            assert_eq!(all.len(), MOST_FORMER);
+            assert!(all.iter().take(of).zip(&former).all(|((hash, _), former)| **hash == former.hash));
+            assert!(all.iter().skip(of).all(|(_, former)| former.is_none()));
         }
     }
 }

@@ -12,6 +12,10 @@ use super::Redacted;
 /// Tokens shorter than this are reported as weak, in characters.
 pub const WEAK_TOKEN: usize = 20;
 
+/// How many replaced credentials of a path may still end their run, the last ones: with one that is replaced each minute the
+/// run that the first began still has its hour.
+pub const MOST_FORMER: usize = 64;
+
 /// What a credential may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {

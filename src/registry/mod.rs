@@ -20,7 +20,7 @@ use arc_swap::ArcSwap;
 
 pub use crate::store::Redacted;
 use crate::store::{State, StatePath};
-pub use credential::{Credential, CredentialHash, Former, Role, SaltedHash, WEAK_TOKEN, identity};
+pub use credential::{Credential, CredentialHash, Former, MOST_FORMER, Role, SaltedHash, WEAK_TOKEN, identity};
 pub use tenancy::Tenancy;
 
 /// A resource by namespace and name.
