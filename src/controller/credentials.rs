@@ -25,6 +25,8 @@ pub struct Wanted {
     pub generated: bool,
     /// It was made now: nobody has it before it is written.
     pub new: bool,
+    /// It takes the place of one that somebody else put into the connection Secret.
+    pub altered: bool,
     /// Who may use the state.
     pub who: Vec<Who>,
     /// What is wrong, the main token's first.

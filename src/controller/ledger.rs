@@ -75,6 +75,12 @@ impl Ledger {
         revoke.is_some() && revoke != self.revoked.as_deref()
     }
 
+    /// Whether this is the credential that somebody has now.
+    #[must_use]
+    pub fn is_current(&self, identity: &str, token: &str) -> bool {
+        self.current.get(identity).is_some_and(|hash| hash.is_of(token))
+    }
+
     /// From the text that was kept. What is no such text is as none.
     #[must_use]
     pub fn parse(text: &str) -> Self {

@@ -6,6 +6,7 @@ use super::{
     conditions::Findings,
     context::{Context, Fault, Held},
     credentials::Wanted,
+    events::Kind,
     observe::observe,
     requests,
     serve::{noted, plan, serve},
@@ -130,6 +131,16 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
                 held.ledger = ledger;
             }
             serve(context, held, &resource, state.clone(), &wanted, written.is_none());
+        }
+        if written.is_some() {
+            next = next.min(LATER);
+        }
+        if wanted.altered && written.is_none() {
+            let note = format!(
+                "TF_HTTP_PASSWORD in the Secret {} was not the token that was generated: a new one was generated; to choose the token, name a Secret in spec.accessTokenSecretRef",
+                settings.connection_secret
+            );
+            context.events.of(&resource, Kind::Warning, "TokenReplaced", &note).await;
         }
         tell(&mut draft.findings, &wanted, written);
         requests::run(context, &resource, &state, &mut draft.last_handled).await?;

@@ -11,7 +11,7 @@ use k8s_openapi::{
 use serde_json::{Value, json};
 
 use super::{
-    credentials::Values,
+    credentials::{TOKEN, Values},
     ledger::Ledger,
     outputs::{BACKEND_HCL, Connection},
 };
@@ -61,6 +61,8 @@ pub enum Found {
 pub struct Kept {
     /// The generated token.
     pub token: Option<Redacted<String>>,
+    /// In its place there is another, that was not written by tofustate.
+    pub altered: bool,
     /// The credentials.
     pub ledger: Ledger,
 }
@@ -225,18 +227,26 @@ pub fn is_own(secret: &Secret, resource: &TofuStateBackend) -> bool {
     is_of(&secret.metadata, own.name.as_deref(), own.uid.as_deref())
 }
 
-/// What a connection Secret of this resource has kept; nothing of one that is not its own.
+/// What a connection Secret of this resource has kept; nothing of one that is not its own. `known`: the credentials as this
+/// process knows them, which count more than those that the Secret has.
+///
+/// A token counts only where it is the one that was written: who may change Secrets, and not read them, must not choose it.
 #[must_use]
-pub fn kept(found: Option<&Secret>, resource: &TofuStateBackend) -> Kept {
-    let Some(secret) = found.filter(|found| is_own(found, resource)) else { return Kept::default() };
+pub fn kept(found: Option<&Secret>, resource: &TofuStateBackend, known: &Ledger) -> Kept {
+    let Some(secret) = found.filter(|found| is_own(found, resource)) else {
+        return Kept { ledger: known.clone(), ..Kept::default() };
+    };
     let note = |key: &str| secret.metadata.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    let ledger = match known.is_empty() {
+        true => note(LEDGER).map(Ledger::parse).unwrap_or_default(),
+        false => known.clone(),
+    };
+    // A token that a Secret named would else live on where it is not named any more.
     let password = secret.data.as_ref().and_then(|data| data.get(PASSWORD));
+    let password = password.filter(|_| note(TOKEN_FROM) == Some(GENERATED));
     let read = password.and_then(|value| crate::registry::token::read(&value.0).ok());
-    Kept {
-        // A token that a Secret named would else live on where it is not named any more; a weak one was not made here.
-        token: read.filter(|read| note(TOKEN_FROM) == Some(GENERATED) && !read.weak).map(|read| read.token),
-        ledger: note(LEDGER).map(Ledger::parse).unwrap_or_default(),
-    }
+    let token = read.filter(|read| ledger.is_current(TOKEN, read.token.expose())).map(|read| read.token);
+    Kept { altered: password.is_some() && token.is_none(), token, ledger }
 }
 
 /// The values of a Secret that was read.
@@ -247,6 +257,8 @@ pub fn values(secret: Secret) -> Values {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::ByteString;
+
     use super::*;
     use crate::crd::{StatePath, TofuStateBackendSpec};
 
@@ -264,6 +276,18 @@ mod tests {
     }
 
     const TOKEN: &str = "0123456789-0123456789";
+
+    /// As it is written, with the token's hash.
+    fn written(resource: &TofuStateBackend) -> Secret {
+        let mut secret: Secret = serde_json::from_value(outputs(resource, TOKEN, None).secret().clone()).unwrap();
+        secret.metadata.annotations.as_mut().unwrap().insert(LEDGER.to_owned(), ledger(TOKEN).to_text());
+        secret
+    }
+
+    fn ledger(token: &str) -> Ledger {
+        let tokens = [(super::TOKEN.to_owned(), token.to_owned().into())];
+        Ledger::default().with(&tokens, None, jiff::Timestamp::UNIX_EPOCH)
+    }
 
     #[test]
     fn what_is_there_is_good_ours_or_anothers() {
@@ -294,14 +318,45 @@ mod tests {
     #[test]
     fn a_generated_token_is_taken_up_again_and_a_named_one_is_not() {
         let own = resource("1");
-        let secret: Secret = serde_json::from_value(outputs(&own, TOKEN, None).secret().clone()).unwrap();
-        assert_eq!(kept(Some(&secret), &own).token.unwrap().expose(), TOKEN);
-        assert_eq!(kept(Some(&secret), &resource("2")).token.unwrap().expose(), TOKEN, "restored under another uid");
+        let secret = written(&own);
+        let kept = |secret: &Secret, resource: &TofuStateBackend| kept(Some(secret), resource, &Ledger::default());
+        assert_eq!(kept(&secret, &own).token.unwrap().expose(), TOKEN);
+        assert_eq!(kept(&secret, &resource("2")).token.unwrap().expose(), TOKEN, "restored under another uid");
         let mut named = secret.clone();
         named.metadata.annotations.as_mut().unwrap().insert(TOKEN_FROM.to_owned(), NAMED.to_owned());
-        assert!(kept(Some(&named), &own).token.is_none());
+        assert!(kept(&named, &own).token.is_none() && !kept(&named, &own).altered);
         let mut foreign = secret;
         (foreign.metadata.labels, foreign.metadata.owner_references) = (None, None);
-        assert!(kept(Some(&foreign), &own).token.is_none() && kept(None, &own).token.is_none());
+        assert!(kept(&foreign, &own).token.is_none());
+    }
+
+    #[test]
+    fn a_token_that_somebody_put_there_is_none() {
+        let own = resource("1");
+        let secret = written(&own);
+        let mut edited = secret.clone();
+        let chosen = ByteString(b"a-token-that-somebody-knows".to_vec());
+        edited.data.as_mut().unwrap().insert(PASSWORD.to_owned(), chosen);
+        let is_kept = |secret: &Secret, known: &Ledger| {
+            let kept = kept(Some(secret), &own, known);
+            assert_eq!(kept.altered, kept.token.is_none());
+            kept.token.is_some()
+        };
+        let known = ledger(TOKEN);
+        for known in [&known, &Ledger::default()] {
+            assert!(is_kept(&secret, known) && !is_kept(&edited, known));
+        }
+        // With a hash that goes with it: this process knows better.
+        edited
+            .metadata
+            .annotations
+            .as_mut()
+            .unwrap()
+            .insert(LEDGER.to_owned(), ledger("a-token-that-somebody-knows").to_text());
+        assert!(!is_kept(&edited, &known));
+        let mut bare = secret;
+        bare.metadata.annotations.as_mut().unwrap().remove(LEDGER);
+        assert!(!is_kept(&bare, &Ledger::default()), "nothing says that it was written");
+        assert_eq!(kept(None, &own, &known).ledger, known);
     }
 }

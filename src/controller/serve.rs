@@ -15,11 +15,11 @@ use crate::{
 
 /// Who is to have which credential.
 pub(super) fn plan(held: &mut Held, resource: &TofuStateBackend, observed: &Observed) -> Wanted {
-    let Kept { token, ledger } = objects::kept(observed.former.as_ref().or(observed.secret.as_ref()), resource);
-    if held.ledger.is_empty() {
-        held.ledger = ledger;
-    }
-    credentials::wanted(&resource.spec, token, &observed.secrets)
+    let found = observed.former.as_ref().or(observed.secret.as_ref());
+    let Kept { token, altered, ledger } = objects::kept(found, resource, &held.ledger);
+    held.ledger = ledger;
+    let wanted = credentials::wanted(&resource.spec, token, &observed.secrets);
+    Wanted { altered: altered && wanted.new, ..wanted }
 }
 
 /// The credentials that there are from now on, and those that were replaced. `given`: the main token can be had.

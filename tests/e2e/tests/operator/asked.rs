@@ -147,6 +147,19 @@ fn a_stale_lock_is_told_of_and_keeps_nobody_out() {
 }
 
 #[test]
+fn a_lock_that_is_used_again_is_stale_no_more() {
+    let Some(world) = Shared::world("a_lock_that_is_used_again_is_stale_no_more") else { return };
+    let namespace = world.cluster.namespace("used-again");
+    world.ready(&namespace, json!({"lock": {"staleAfter": "10s"}}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    world.lock(&path, &token, "the-run");
+    world.until_condition(&namespace, "app", "LockStale", "True", "Stale");
+    world.ask("POST", &format!("{path}?ID=the-run"), &token).body(state(1, 10)).send().is(200);
+    world.until_condition(&namespace, "app", "LockStale", "False", "Held");
+    world.unlock(&path, &token, "the-run");
+}
+
+#[test]
 fn a_replaced_credential_ends_its_run_and_begins_no_other() {
     let Some(world) = Shared::world("a_replaced_credential_ends_its_run_and_begins_no_other") else { return };
     let namespace = world.cluster.namespace("rotated");

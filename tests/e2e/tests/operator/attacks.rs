@@ -102,6 +102,28 @@ fn a_setting_that_somebody_adds_to_a_connection_secret_is_taken_away() {
 }
 
 #[test]
+fn a_token_that_somebody_wrote_into_the_connection_secret_is_never_taken() {
+    let test = "a_token_that_somebody_wrote_into_the_connection_secret_is_never_taken";
+    let Some(world) = Shared::world(test) else { return };
+    let (namespace, chosen) = (world.cluster.namespace("chosen"), "a-token-that-somebody-else-knows");
+    world.ready(&namespace, json!({}));
+    let (path, old) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    world.lock(&path, &old, "the-run");
+    world.change_secret(&namespace, "app-tofustate", "TF_HTTP_PASSWORD", chosen);
+    assert!(world.until_event(&namespace, "TokenReplaced").contains("spec.accessTokenSecretRef"));
+    let new = world.token(&namespace, "app");
+    assert!(new != chosen && new != old);
+    world.ask("GET", &path, chosen).send().is(403);
+    wait::until("the new token is taken", || match world.ask("GET", &path, &new).send().status() {
+        404 => Ok(()),
+        other => Err(other.to_string()),
+    });
+    // The run that has the old one ends well.
+    world.ask("GET", &path, &old).send().is(403);
+    world.unlock(&path, &old, "the-run");
+}
+
+#[test]
 fn the_former_connection_secret_goes_as_soon_as_the_new_name_is_free() {
     let test = "the_former_connection_secret_goes_as_soon_as_the_new_name_is_free";
     let Some(mut world) = World::start(test, Setting::default()) else { return };

@@ -1,5 +1,4 @@
-//! What goes wrong around it: OpenBao away, emptied or set back, a cluster without the definition, an object that does not
-//! decode.
+//! What goes wrong around it: OpenBao away, emptied or set back, a cluster without the definition.
 
 use serde_json::{Value, json};
 use tofustate_e2e::{
@@ -197,38 +196,6 @@ fn what_is_at_the_path_and_no_head_is_left_alone() {
     world.ask("GET", &path, &world.token(&namespace, "app")).send().is(503);
     world.server.api().must("DELETE", &format!("states/metadata/{path}"), &Value::Null);
     world.until_ready(&namespace, "app");
-}
-
-#[test]
-fn an_object_that_does_not_decode_keeps_no_other_from_being_served() {
-    let test = "an_object_that_does_not_decode_keeps_no_other_from_being_served";
-    let Some(mut world) = World::start(test, Setting::default()) else { return };
-    let namespace = world.cluster.namespace("undecodable");
-    world.ready(&namespace, json!({}));
-    let token = world.token(&namespace, "app");
-    // A definition of another time.
-    let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
-    let mut definition = world.api().get(crd).unwrap();
-    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
-    *definition.pointer_mut(suspend).unwrap() = json!({"type": "string"});
-    world.api().replace(crd, &definition).done();
-    wait::until("the other definition is served", || {
-        let answer = world.api().merge(&World::at(&namespace, "app"), &json!({"spec": {"suspend": "hunter2"}}));
-        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
-    });
-    wait::until("it is told", || {
-        let told = world.operator.lines("this resource does not decode");
-        if told.is_empty() { Err(world.operator.said()) } else { Ok(()) }
-    });
-    assert!(!world.operator.said().contains("hunter2"));
-    // It goes on as it was, and others come.
-    world.ask("GET", "undecodable/app", &token).send().is(404);
-    world.create(&namespace, "other", json!({"suspend": null}));
-    world.until_ready(&namespace, "other");
-    // Its end is that of what it was.
-    world.delete(&namespace, "app");
-    assert_eq!(world.owner("undecodable/app").unwrap()["released"], "nothing");
-    world.operator.still_runs();
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! to its deletion.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
+mod alone;
 mod asked;
 mod attacks;
 mod begin;
