@@ -29,7 +29,10 @@ use super::{
     credentials,
     objects::MANAGED_BY,
 };
-use crate::{crd::TofuStateBackend, registry::ResourceName};
+use crate::{
+    crd::{TofuStateBackend, conditions::LOCK_STALE},
+    registry::ResourceName,
+};
 
 /// Where changes are told.
 #[derive(Clone)]
@@ -100,6 +103,10 @@ fn mark(object: &Guarded) -> u64 {
         if metadata.deletion_timestamp.is_some() || resource.spec.lock.stale_after.is_some() {
             let lock = status.lock.as_ref();
             (status.locked, lock.and_then(|lock| lock.id.as_ref())).hash(&mut hash);
+            // Its holder wrote: it is stale no more.
+            let stale = status.condition(LOCK_STALE).is_some_and(|found| found.status == "True");
+            let written = status.state.as_ref().filter(|_| stale);
+            written.and_then(|state| state.version).hash(&mut hash);
         }
     }
     hash.finish()

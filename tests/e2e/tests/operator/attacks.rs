@@ -310,7 +310,7 @@ fn a_run_ends_well_though_its_token_could_not_be_replaced_for_long() {
 #[test]
 fn a_locked_state_whose_owner_entry_is_gone_is_waited_for_all_the_same() {
     let test = "a_locked_state_whose_owner_entry_is_gone_is_waited_for_all_the_same";
-    let Some(world) = Shared::world(test) else { return };
+    let Some(world) = Shared::unguarded(test) else { return };
     let namespace = world.cluster.namespace("entry-gone");
     let path = format!("{namespace}/app");
     world.ready(&namespace, json!({}));
