@@ -5,7 +5,7 @@ use std::{net::TcpListener, path::Path, sync::Arc};
 
 use tempfile::TempDir;
 use tofustate::{
-    openbao::{Bao, Credential, FileKeeper, Instance, Login, OpenBaoStores},
+    openbao::{Bao, Credential, FileKeeper, Instance, Login, OpenBaoStores, alone},
     telemetry::OpenBaoMetrics,
 };
 
@@ -22,7 +22,7 @@ pub(crate) fn run(arguments: &[String]) {
         let login = Login::new(bao.clone(), Credential::File(Path::new(operator).to_owned()), &instance).unwrap();
         let folder = TempDir::new().unwrap();
         let keeper = Arc::new(FileKeeper::open(folder.path()).unwrap());
-        let stores = OpenBaoStores::new(bao, Arc::new(login), instance, keeper).unwrap();
+        let stores = OpenBaoStores::new(bao, Arc::new(login), instance, keeper, alone()).unwrap();
         ours(listener, names.split(',').map(str::to_owned).collect(), &stores).await;
         stores.end().await;
     });

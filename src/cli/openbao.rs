@@ -13,7 +13,7 @@ use super::{stop::Stop, tasks::Tasks};
 use crate::{
     http::Gates,
     openbao::{
-        BadName, Bao, Credential, CredentialError, Fault, Instance, Keeper, Login, OpenBaoStores, Replica, Settings,
+        BadName, Bao, Credential, CredentialError, Fault, Instance, Keeper, Leads, Login, OpenBaoStores, Settings,
         SettingsError,
         setup::{Report, Setup, SetupError, check_own},
     },
@@ -90,10 +90,10 @@ impl Prepared {
     }
 
     /// With the tokens of the states where this keeper keeps them.
-    pub(super) fn open(self, keeper: Arc<dyn Keeper>) -> Result<OpenBao, OpenBaoError> {
+    pub(super) fn open(self, keeper: Arc<dyn Keeper>, leads: Leads) -> Result<OpenBao, OpenBaoError> {
         let Self { bao, setup, login, patience } = self;
         let own = Arc::new(login.clone());
-        let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), keeper)?;
+        let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), keeper, leads)?;
         Ok(OpenBao { bao, setup, login, stores, patience, away: watch::Sender::new(None) })
     }
 }
@@ -120,8 +120,7 @@ impl OpenBao {
         });
         let (stores, stopped) = (self.stores.clone(), stop.clone());
         tasks.spawn("the renewal of states' tokens", async move {
-            // There is one process: those of `standalone` are its own, and of the operator there is one replica.
-            stores.run(|| Replica::Leader, stopped).await;
+            stores.run(stopped).await;
             Ok(())
         });
         let (this, gates, mut stopped) = (self.clone(), gates.clone(), stop.clone());

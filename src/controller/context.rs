@@ -19,6 +19,7 @@ use super::{
     cluster::{CallError, Cluster},
     conditions::Findings,
     events::Events,
+    lease::Lead,
     ledger::Ledger,
     report::Reporter,
     run::First,
@@ -57,6 +58,10 @@ pub struct Options {
     pub lock_by_post: bool,
     /// How often everything of a resource is looked at again.
     pub resync: Duration,
+    /// How long the Lease is good after the leader renewed it.
+    pub lease: Duration,
+    /// Hears whether this replica is the leader.
+    pub lead: Lead,
     /// How long the deletion of a resource that retains its state waits for OpenBao.
     pub release_wait: Duration,
 }
@@ -65,6 +70,7 @@ pub struct Options {
 pub(super) struct Context {
     pub(super) options: Options,
     pub(super) cluster: Cluster,
+    pub(super) lead: Lead,
     pub(super) registry: Arc<Registry>,
     pub(super) paths: Opener,
     pub(super) openbao: OpenBaoStores,

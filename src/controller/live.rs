@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// How long until what only a person or another resource can change is looked at again.
-const LATER: Duration = Duration::from_secs(30);
+pub(super) const LATER: Duration = Duration::from_secs(30);
 
 /// Reconciles a resource, and answers when it is to be looked at again without anything having changed.
 pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuStateBackend>) -> Result<Duration, Fault> {

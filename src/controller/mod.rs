@@ -8,8 +8,10 @@ mod context;
 pub mod credentials;
 mod delete;
 mod events;
+mod follow;
 pub mod head;
 pub mod keeper;
+mod lease;
 pub mod ledger;
 mod live;
 pub mod objects;
@@ -33,6 +35,7 @@ use std::time::Duration;
 
 pub use cluster::{CallError, Cluster, ClusterError};
 pub use context::Options;
+pub use lease::Lead;
 pub use run::{Controller, Gate};
 
 /// Keeps a resource until its path is given up.

@@ -3,6 +3,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use kube::{core::error_boundary::InvalidObject, runtime::controller::Action};
 use tokio::time::Instant;
 use tracing::{debug, warn};
@@ -11,7 +12,7 @@ use super::{
     context::{Context, Fault, Guarded, Held, name_of},
     delete,
     events::Kind,
-    live, salvage,
+    follow, live, salvage,
 };
 use crate::{crd::TofuStateBackend, registry::ResourceName};
 
@@ -42,12 +43,10 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
         context.unpublish(&mut held);
         *held = Held { uid, ..Held::default() };
     }
-    let done = match &object.0 {
-        Ok(resource) => {
-            held.undecodable = false;
-            one(&context, &mut held, resource).await
-        }
-        Err(invalid) => undecodable(&context, &mut held, invalid).await,
+    // One that is not the leader any more stops where it is, and goes on as the others do.
+    let done = match context.lead.during(look(&context, &mut held, &object).boxed()).await {
+        Some(done) => done,
+        None => follow(&context, &mut held, &object).await,
     };
     let counted = match &done {
         Ok(_) => "ok",
@@ -87,11 +86,27 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
     Ok(Action::requeue(next.mul_f64(rand::random_range(0.9..1.1))))
 }
 
-async fn one(context: &Context, held: &mut Held, resource: &TofuStateBackend) -> Result<Duration, Fault> {
-    let resource = Arc::new(resource.clone());
+/// As the leader.
+async fn look(context: &Context, held: &mut Held, object: &Guarded) -> Result<Duration, Fault> {
+    let resource = match &object.0 {
+        Ok(resource) => Arc::new(resource.clone()),
+        Err(invalid) => return undecodable(context, held, invalid).await,
+    };
+    held.undecodable = false;
     match resource.metadata.deletion_timestamp {
         Some(_) => delete::run(context, held, &resource).await,
         None => live::run(context, held, &resource).await,
+    }
+}
+
+/// As one of the others.
+async fn follow(context: &Context, held: &mut Held, object: &Guarded) -> Result<Duration, Fault> {
+    match &object.0 {
+        Ok(resource) => follow::run(context, held, &Arc::new(resource.clone())).await,
+        Err(invalid) => {
+            shut_undecodable(context, held, invalid).await?;
+            Ok(context.options.resync)
+        }
     }
 }
 
@@ -119,17 +134,29 @@ async fn undecodable(context: &Context, held: &mut Held, invalid: &InvalidObject
         );
         context.events.of_any(&invalid.metadata, Kind::Warning, "DoesNotDecode", &note).await;
     }
-    let known = match held.active.clone() {
-        Some(active) => Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..(*active).clone() }),
-        None => salvage::read(context, &invalid.metadata).await?,
-    };
-    let Some(resource) = known else { return Ok(context.options.resync) };
-    if resource.metadata.deletion_timestamp.is_some() {
-        return delete::run(context, held, &Arc::new(resource)).await;
+    match shut_undecodable(context, held, invalid).await? {
+        Some(resource) if resource.metadata.deletion_timestamp.is_some() => {
+            delete::run(context, held, &Arc::new(resource)).await
+        }
+        _ => Ok(context.options.resync),
     }
-    if held.active.is_none() {
-        let why = format!("the resource {} does not decode ({fault})", name_of(&resource));
-        live::shut_own(context, held, &resource, &why).await?;
+}
+
+/// What it was, or can be read of it; its path is answered with 503 where this process has not seen it otherwise.
+async fn shut_undecodable(
+    context: &Context,
+    held: &mut Held,
+    invalid: &InvalidObject,
+) -> Result<Option<TofuStateBackend>, Fault> {
+    if let Some(active) = &held.active {
+        return Ok(Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..(**active).clone() }));
     }
-    Ok(context.options.resync)
+    let found = salvage::read(context, &invalid.metadata).await?;
+    if let Some(resource) = &found
+        && resource.metadata.deletion_timestamp.is_none()
+    {
+        let why = format!("the resource {} does not decode ({})", name_of(resource), salvage::fault(invalid));
+        live::shut_own(context, held, resource, &why).await?;
+    }
+    Ok(found)
 }

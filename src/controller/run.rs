@@ -27,6 +27,7 @@ use super::{
     cluster::Cluster,
     context::{Context, Guarded, Options, name_of},
     events::{Events, Kind},
+    lease::Election,
     orphans,
     reconcile::{Outcome, reconcile},
     report::Reporter,
@@ -83,9 +84,10 @@ impl Controller {
         let (namespaces, namespaces_writer) = reflector::store();
         let (sender, queue) = unbounded_channel();
         let context = Context {
-            options,
             events: Events::new(cluster.clone()),
             cluster,
+            lead: options.lead.clone(),
+            options,
             registry,
             paths: Opener::new(engine, Arc::new(openbao.clone())),
             openbao,
@@ -106,17 +108,36 @@ impl Controller {
     /// the store is, and why.
     ///
     /// # Errors
-    /// A watch ended, which none does by itself.
+    /// A watch or the election ended, which none does by itself.
     pub async fn run(
         self,
         tell: impl Fn(Gate) + Send + Sync,
         away: watch::Receiver<Option<String>>,
         stop: watch::Receiver<bool>,
     ) -> Result<(), String> {
-        let Self { context, writers, queue } = self;
-        if !served(&context.cluster, &tell, stop.clone()).await {
+        if !served(&self.context.cluster, &tell, stop.clone()).await {
             return Ok(());
         }
+        let (done, ended) = watch::channel(false);
+        // It goes on whatever a reconciliation does.
+        let mut election = tokio::spawn(Election::of(&self.context).run(ended));
+        let worked = tokio::select! {
+            worked = self.work(tell, away, stop) => worked,
+            _ = &mut election => return Err("the election of the leader ended".to_owned()),
+        };
+        // Now another may begin.
+        done.send_replace(true);
+        election.await.map_err(|error| format!("the election of the leader ended: {error}"))?;
+        worked
+    }
+
+    async fn work(
+        self,
+        tell: impl Fn(Gate) + Send + Sync,
+        away: watch::Receiver<Option<String>>,
+        stop: watch::Receiver<bool>,
+    ) -> Result<(), String> {
+        let Self { context, writers, queue } = self;
         let (gone, gone_queue) = unbounded_channel();
         let told = Told { queue: context.queue.clone(), gone };
         let (cluster, store) = (&context.cluster, &context.resources);
@@ -129,6 +150,7 @@ impl Controller {
                 () = forget_gone(&context, gone_queue) => {}
                 () = outages(&context, away) => {}
                 () = ask_again(&context) => {}
+                () = elections(&context) => {}
                 () = orphans::run(&context) => {}
             }
         };
@@ -246,6 +268,10 @@ async fn outages(context: &Context, mut away: watch::Receiver<Option<String>>) {
     let namespace = context.options.namespace.clone();
     while away.changed().await.is_ok() {
         let why = away.borrow_and_update().clone();
+        // The others see it, too.
+        if !context.lead.holds() {
+            continue;
+        }
         match why {
             Some(why) => {
                 let note = format!("OpenBao is away: requests are answered with 503 until it is back: {why}");
@@ -255,6 +281,19 @@ async fn outages(context: &Context, mut away: watch::Receiver<Option<String>>) {
         }
     }
     std::future::pending::<()>().await;
+}
+
+/// A new leader looks at everything: what changed before was seen by nobody.
+async fn elections(context: &Context) {
+    loop {
+        context.lead.gained().await;
+        context.metrics.leads(true);
+        for object in context.resources.state() {
+            context.wake(&name_of(&*object));
+        }
+        context.lead.lost().await;
+        context.metrics.leads(false);
+    }
 }
 
 /// Where many did not get an answer, the others are told so at once; after a while one tries again.

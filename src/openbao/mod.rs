@@ -39,7 +39,7 @@ pub use kv::OpenBaoKv;
 pub use login::Login;
 pub use names::{BadName, Instance, Mount, PolicyName, is_resource};
 pub use policy::{Policy, Rule};
-pub use scoped::{Replica, ScopedToken, Seen};
+pub use scoped::{Leads, Replica, ScopedToken, Seen, alone};
 pub(crate) use settings::env;
 pub use settings::{Settings, SettingsError};
 pub use stores::OpenBaoStores;

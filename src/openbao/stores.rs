@@ -13,7 +13,7 @@ use tokio::{sync::watch, time::sleep};
 use tracing::warn;
 
 use super::{
-    BadName, Bao, Fault, Instance, Keeper, Mount, OpenBaoKv, Policy, PolicyName, Replica, ScopedToken, Token,
+    BadName, Bao, Fault, Instance, Keeper, Leads, Mount, OpenBaoKv, Policy, PolicyName, ScopedToken, Token,
     TokenSource, Tokens,
 };
 use crate::store::{Kv, StatePath, Stores, head::Owner};
@@ -32,12 +32,14 @@ pub struct OpenBaoStores {
 struct Inner {
     tokens: Tokens,
     keeper: Arc<dyn Keeper>,
+    leads: Leads,
     owners: Arc<dyn Kv>,
     states: Mutex<HashMap<PolicyName, (StatePath, ScopedToken)>>,
 }
 
 impl OpenBaoStores {
-    /// With `own`, the operator's token, and with the tokens of states where `keeper` keeps them.
+    /// With `own`, the operator's token, and with the tokens of states where `keeper` keeps them. `leads` says each time
+    /// which part of looking after them is this process's.
     ///
     /// # Errors
     /// The mount of the settings is none.
@@ -46,11 +48,12 @@ impl OpenBaoStores {
         own: Arc<dyn TokenSource>,
         instance: Instance,
         keeper: Arc<dyn Keeper>,
+        leads: Leads,
     ) -> Result<Self, BadName> {
         let mount = Mount::parse(&bao.settings().mount)?;
         let owners = Arc::new(OpenBaoKv::new(bao.clone(), own.clone()));
         let tokens = Tokens::new(bao, own, instance, mount);
-        Ok(Self { inner: Arc::new(Inner { tokens, keeper, owners, states: Mutex::default() }) })
+        Ok(Self { inner: Arc::new(Inner { tokens, keeper, leads, owners, states: Mutex::default() }) })
     }
 
     /// The token of a resource's state, where it was asked for.
@@ -60,12 +63,12 @@ impl OpenBaoStores {
         self.inner.states().get(&name).map(|(_, token)| token.clone())
     }
 
-    /// Renews the tokens of states until `stop`; `replica` says each time which part of that is this process's.
-    pub async fn run(&self, replica: impl Fn() -> Replica + Send, mut stop: watch::Receiver<bool>) {
+    /// Renews the tokens of states until `stop`.
+    pub async fn run(&self, mut stop: watch::Receiver<bool>) {
         while !*stop.borrow() {
             for token in self.inner.all() {
                 // The others would wait for the same.
-                if token.maintain(replica()).await.is_err_and(|fault| fault.is_away()) {
+                if token.maintain((self.inner.leads)()).await.is_err_and(|fault| fault.is_away()) {
                     break;
                 }
             }
@@ -167,7 +170,8 @@ impl Inner {
             token.close();
         }
         let policy = Policy::of_state(self.tokens.mount(), path);
-        let token = ScopedToken::new(self.tokens.clone(), name.clone(), policy, self.keeper.clone());
+        let token =
+            ScopedToken::new(self.tokens.clone(), name.clone(), policy, self.keeper.clone(), self.leads.clone());
         states.insert(name, (path.clone(), token.clone()));
         Ok(token)
     }

@@ -1,6 +1,6 @@
 //! The arguments of `tofustate operator`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use clap::Args;
 
@@ -40,6 +40,10 @@ pub(in crate::cli) struct OperatorArgs {
     /// Seconds after which everything of a resource is looked at again, from 10 to 86400.
     #[arg(long, env = "TOFUSTATE_RESYNC", value_name = "SECONDS", default_value = "600", value_parser = resync)]
     pub(super) resync: Duration,
+    /// Seconds that the Lease is good after the leader renewed it, from 5 to 300: so long no replica runs the controller
+    /// where its leader is killed. All replicas need the same.
+    #[arg(long, env = "TOFUSTATE_LEASE", value_name = "SECONDS", default_value = "15", value_parser = lease)]
+    pub(super) lease: Duration,
     /// Seconds that a deleted resource which retains its state waits for OpenBao, from 0 to 86400; then it goes, and an
     /// Event names what was left.
     #[arg(long, env = "TOFUSTATE_RELEASE_WAIT", value_name = "SECONDS", default_value = "300", value_parser = release_wait)]
@@ -54,16 +58,20 @@ fn namespace(text: &str) -> Result<String, String> {
     if crate::crd::is_label(text) { Ok(text.to_owned()) } else { Err("write the name of a namespace".to_owned()) }
 }
 
-fn seconds(text: &str, least: u64) -> Result<Duration, String> {
-    let seconds =
-        text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| (least..=86_400).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| format!("write a number of seconds from {least} to 86400"))
+fn seconds(text: &str, of: RangeInclusive<u64>) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| of.contains(seconds));
+    let wrong = || format!("write a number of seconds from {} to {}", of.start(), of.end());
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    seconds(text, 5..=300)
 }
 
 fn resync(text: &str) -> Result<Duration, String> {
-    seconds(text, 10)
+    seconds(text, 10..=86_400)
 }
 
 fn release_wait(text: &str) -> Result<Duration, String> {
-    seconds(text, 0)
+    seconds(text, 0..=86_400)
 }

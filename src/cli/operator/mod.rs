@@ -18,8 +18,9 @@ use super::{
     tasks::{TaskError, Tasks},
 };
 use crate::{
-    controller::{Cluster, ClusterError, Controller, Gate, Options, keeper::SecretKeeper, report::Reporter},
+    controller::{Cluster, ClusterError, Controller, Gate, Lead, Options, keeper::SecretKeeper, report::Reporter},
     http::{App, Gates, admin_router, router},
+    openbao::Replica,
     registry::Registry,
     store::{Engine, EngineOptions},
     telemetry::{ControllerMetrics, EngineMetrics, HttpMetrics, OpenBaoMetrics, ReportMetrics, Telemetry},
@@ -101,7 +102,10 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
     let Checked { cluster, openbao, listen } = check(&args, &openbao_metrics).await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
     let keeper = Arc::new(SecretKeeper::new(cluster.client(), &namespace));
-    let openbao = Arc::new(openbao.open(keeper)?);
+    let lead = Lead::default();
+    let leads = lead.clone();
+    let replica = move || if leads.holds() { Replica::Leader } else { Replica::Other };
+    let openbao = Arc::new(openbao.open(keeper, Arc::new(replica))?);
     let mut metrics = prometheus_client::registry::Registry::with_prefix("tofustate");
     engine_metrics.register(&mut metrics);
     http_metrics.register(&mut metrics);
@@ -129,6 +133,8 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
         ca_file: args.ca_file,
         lock_by_post: args.lock_by_post,
         resync: args.resync,
+        lease: args.lease,
+        lead,
         release_wait: args.release_wait,
     };
     let (reporter, reports) = Reporter::new(cluster.client(), report_metrics);

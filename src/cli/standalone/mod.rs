@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     http::{App, Gates, admin_router, router},
-    openbao::FileKeeper,
+    openbao::{FileKeeper, alone},
     registry::{
         Registry,
         folder::{FolderOptions, FolderRegistry, Report},
@@ -117,7 +117,7 @@ fn tokens_in(data: &Path, prepared: Prepared, new: bool) -> Result<(Arc<OpenBao>
     }
     let folder = data.join("openbao");
     let keeper = FileKeeper::open(&folder).map_err(|error| StandaloneError::Tokens(folder, error))?;
-    Ok((Arc::new(prepared.open(Arc::new(keeper))?), taken))
+    Ok((Arc::new(prepared.open(Arc::new(keeper), alone())?), taken))
 }
 
 /// The database in the data folder.

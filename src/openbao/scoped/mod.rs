@@ -37,6 +37,7 @@ struct Inner {
     name: PolicyName,
     policy: Policy,
     keeper: Arc<dyn Keeper>,
+    leads: Leads,
     held: ArcSwapOption<Kept>,
     /// One works at a time: gets, renews, replaces.
     work: Arc<Mutex<Work>>,
@@ -83,12 +84,22 @@ enum Found {
     Wrong,
 }
 
+/// Says which replica this process is, now.
+pub type Leads = Arc<dyn Fn() -> Replica + Send + Sync>;
+
+/// Of a process that has its tokens to itself.
+#[must_use]
+pub fn alone() -> Leads {
+    Arc::new(|| Replica::Leader)
+}
+
 /// Which replica looks after tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Replica {
-    /// The one that renews.
+    /// The one that makes and renews them.
     Leader,
-    /// Another, that does it where the leader did not.
+    /// Another, that renews where the leader did not, and replaces one that was lost. It makes none where none is kept:
+    /// the resource may have been given up.
     Other,
 }
 
@@ -105,12 +116,13 @@ fn due(left: Duration, whole: Duration, replica: Replica, spread: f64) -> bool {
 impl ScopedToken {
     /// The token for the policy `name`, which is to be `policy`. Asks nobody yet.
     #[must_use]
-    pub fn new(tokens: Tokens, name: PolicyName, policy: Policy, keeper: Arc<dyn Keeper>) -> Self {
+    pub fn new(tokens: Tokens, name: PolicyName, policy: Policy, keeper: Arc<dyn Keeper>, leads: Leads) -> Self {
         let inner = Inner {
             tokens,
             name,
             policy,
             keeper,
+            leads,
             held: ArcSwapOption::empty(),
             work: Arc::default(),
             closed: AtomicBool::new(false),

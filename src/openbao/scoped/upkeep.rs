@@ -36,6 +36,10 @@ impl Inner {
                     Ok(Found::Wrong) => lives = true,
                 }
             }
+            if kept.is_none() && (self.leads)() == Replica::Other {
+                let message = "the replica that runs the controller has not made it yet, or the state was given up";
+                return Err(Fault::NoToken(message.to_owned()));
+            }
             if self.replace(work, kept.as_deref(), lives).await? {
                 return Ok(true);
             }

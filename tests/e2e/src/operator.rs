@@ -20,21 +20,29 @@ use crate::{
 /// The name of the installation.
 pub const INSTANCE: &str = "prod";
 
-/// An operator, running or not.
+/// How long the Lease is good after it was renewed, in seconds: the next that is started after a kill waits as long.
+const LEASE: &str = "6";
+
+/// A replica of the operator, running or not.
 #[derive(Debug)]
-pub struct Operator(Server);
+pub struct Operator {
+    server: Server,
+    /// What the connection Secrets say: the same for all replicas.
+    internal: String,
+    lease: &'static str,
+}
 
 impl Deref for Operator {
     type Target = Server;
 
     fn deref(&self) -> &Server {
-        &self.0
+        &self.server
     }
 }
 
 impl DerefMut for Operator {
     fn deref_mut(&mut self) -> &mut Server {
-        &mut self.0
+        &mut self.server
     }
 }
 
@@ -55,9 +63,25 @@ impl Operator {
         }
         cluster.kubectl().must(&["apply", "--server-side", "-f", RBAC_FILE]);
         let config = cluster.kubeconfig("operator", &cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]));
-        let mut operator = Self(Server::new("operator"));
+        let server = Server::new("operator");
+        let mut operator = Self { internal: format!("http://{}", server.address()), server, lease: LEASE };
         operator.env("KUBECONFIG", path(&config));
         operator
+    }
+
+    /// Another replica, not started yet.
+    pub fn another(&self) -> Self {
+        Self { server: self.server.another(), internal: self.internal.clone(), lease: self.lease }
+    }
+
+    /// With another time that the Lease is good, in seconds.
+    pub fn set_lease(&mut self, seconds: &'static str) {
+        self.lease = seconds;
+    }
+
+    /// Whether it runs the controller, as its metrics say.
+    pub fn leads(&self) -> bool {
+        self.metrics().lines().any(|line| line == "tofustate_leader 1")
     }
 
     /// Where OpenBao is, from the next start on.
@@ -76,7 +100,8 @@ impl Operator {
 
     /// Starts it, and waits for nothing.
     pub fn launch(&mut self) {
-        let command = command(INSTANCE, &self.address());
+        let mut command = command(INSTANCE, &self.address(), &self.internal);
+        command.args(["--lease", self.lease]);
         self.spawn(command);
     }
 
@@ -97,11 +122,11 @@ impl Operator {
     }
 }
 
-/// `tofustate operator` of an installation, with its states at this address.
-pub fn command(instance: &str, address: &str) -> Command {
+/// `tofustate operator` of an installation, which listens at this address and tells clients of that URL.
+pub fn command(instance: &str, address: &str, internal: &str) -> Command {
     let mut command = Command::new(binary());
     command.env_remove("KUBECONFIG").args(["operator", "--instance", instance, "--namespace", OPERATOR_NAMESPACE]);
-    command.args(["--internal-url", &format!("http://{address}"), "--listen", address]);
+    command.args(["--internal-url", internal, "--listen", address]);
     command
 }
 

@@ -34,6 +34,19 @@ impl Server {
         }
     }
 
+    /// Another of the same command, with the same arguments and environment, on ports of its own.
+    pub(crate) fn another(&self) -> Self {
+        Self {
+            name: self.name.clone(),
+            listen: ports::free(),
+            admin: ports::free(),
+            args: self.args.clone(),
+            env: self.env.clone(),
+            running: None,
+            before: Default::default(),
+        }
+    }
+
     /// One more argument, from the next start on.
     pub fn arg(&mut self, arg: &str) -> &mut Self {
         self.args.push(arg.to_owned());

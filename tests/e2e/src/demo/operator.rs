@@ -66,7 +66,7 @@ impl Operator {
         server.env("TOFUSTATE_OPENBAO_KUBERNETES_AUTH", "true");
         server.env("TOFUSTATE_OPENBAO_KUBERNETES_TOKEN_FILE", token.to_str().unwrap());
         server.env("TOFUSTATE_OPENBAO_KUBERNETES_AUDIENCE", AUDIENCE);
-        server.spawn(operator::command(INSTANCE, &server.address()));
+        server.spawn(operator::command(INSTANCE, &server.address(), &format!("http://{}", server.address())));
         server.await_ready();
         Self { server, token }
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tofustate::{
     openbao::{
-        Address, Bao, Credential, FileKeeper, Instance, Login, OpenBaoStores, Settings, Token, TokenSource,
+        Address, Bao, Credential, FileKeeper, Instance, Login, OpenBaoStores, Settings, Token, TokenSource, alone,
         setup::Setup,
     },
     store::{Kv, StatePath, Stores as _, head::Owner},
@@ -132,7 +132,7 @@ impl World {
 
     pub(crate) fn stores_with(&self, bao: &Bao, own: Arc<dyn TokenSource>) -> OpenBaoStores {
         let keeper = Arc::new(FileKeeper::open(&self.kept()).unwrap());
-        OpenBaoStores::new(bao.clone(), own, instance(), keeper).unwrap()
+        OpenBaoStores::new(bao.clone(), own, instance(), keeper, alone()).unwrap()
     }
 
     pub(crate) fn kept(&self) -> PathBuf {

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 use tofustate::{
     http::{App, HttpOptions, ServerOptions, router, serve},
-    openbao::{Bao, Credential, FileKeeper, Login, OpenBaoStores, Replica as Share, Settings as Connection},
+    openbao::{Bao, Credential, FileKeeper, Login, OpenBaoStores, Settings as Connection, alone},
     registry::{Backend, Credential as ClientCredential, CredentialHash, Registry, ResourceName, Role},
     store::{
         Budget, Engine, EngineOptions, Mark, Registration, Settings, State, StateError, StatePath, Stores as _,
@@ -77,7 +77,7 @@ impl Replica {
         let bao = Bao::new(settings, OpenBaoMetrics::default()).unwrap();
         let login = Arc::new(Login::new(bao.clone(), Credential::File(operator), &instance()).unwrap());
         let keeper = Arc::new(FileKeeper::open(&folder).unwrap());
-        let stores = OpenBaoStores::new(bao, login.clone(), instance(), keeper).unwrap();
+        let stores = OpenBaoStores::new(bao, login.clone(), instance(), keeper, alone()).unwrap();
         let asked = EngineOptions { head_age: options.head_age, ..EngineOptions::default() };
         let engine = Engine::new(asked, EngineMetrics::default());
         let registry = Arc::new(Registry::default());
@@ -101,7 +101,7 @@ impl Replica {
         });
         runtime.spawn({
             let stores = stores.clone();
-            async move { stores.run(|| Share::Leader, stopped).await }
+            async move { stores.run(stopped).await }
         });
         let states = Mutex::default();
         Self { runtime: Some(runtime), engine, registry, states, folder, stop, stores, login, url }

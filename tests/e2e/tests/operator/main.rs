@@ -13,4 +13,5 @@ mod faults;
 mod guarded;
 mod kubectl;
 mod react;
+mod replicas;
 mod world;

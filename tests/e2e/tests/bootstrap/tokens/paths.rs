@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tofustate::{
-    openbao::{FileKeeper, OpenBaoStores, TokenSource as _},
+    openbao::{FileKeeper, OpenBaoStores, TokenSource as _, alone},
     store::{Kv, KvError, StatePath, Stores as _, head::Owner},
 };
 
@@ -64,7 +64,7 @@ fn processes_that_differ_on_a_resources_path_are_told_so_once_each() {
         let one = world.stores();
         let bao = world.connect();
         let keeper = Arc::new(FileKeeper::open(&world.folder.path().join("other/openbao")).unwrap());
-        let other = OpenBaoStores::new(bao.clone(), world.login(&bao), instance(), keeper).unwrap();
+        let other = OpenBaoStores::new(bao.clone(), world.login(&bao), instance(), keeper, alone()).unwrap();
         let (here, there) = (state(&one, PATH), elsewhere(&other));
         for round in 1..=4 {
             assert_eq!(here.get(PATH).await.unwrap(), None, "round {round}");

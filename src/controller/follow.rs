@@ -1,0 +1,110 @@
+//! A resource as the replicas have it that do not run the controller: its path is served as the leader set it up. Reads
+//! only.
+
+use std::{sync::Arc, time::Duration};
+
+use super::{
+    context::{Context, Fault, Held},
+    ledger::Ledger,
+    live::{LATER, had, shut_own},
+    objects,
+    observe::observe,
+    serve::{plan, serve},
+    store,
+    validate::validate,
+};
+use crate::{
+    crd::TofuStateBackend,
+    store::{
+        Budget, State,
+        owners::{self, ClaimError, Standing},
+    },
+};
+
+/// Serves a resource as it is, and answers when it is to be looked at again without anything having changed.
+pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuStateBackend>) -> Result<Duration, Fault> {
+    // One that becomes the leader looks at the store itself.
+    held.checked = None;
+    held.applied = None;
+    if !object.spec.suspend {
+        held.active = Some(object.clone());
+    }
+    let resource = held.active.clone().unwrap_or_else(|| object.clone());
+    let namespace = resource.metadata.namespace.clone().unwrap_or_default();
+    let settings = match validate(&resource, context.namespace(&namespace).as_ref(), context.options.tenancy) {
+        Ok(settings) => settings,
+        Err(not) => {
+            shut_own(context, held, &resource, &not.message).await?;
+            return Ok(LATER);
+        }
+    };
+    let (entries, who) = (context.paths.stores().owners(), context.claimant(&resource));
+    let standing = owners::standing(&*entries, &settings.path, &who, &mut Budget::new(super::LOOK)).await;
+    let (state, left) = match standing {
+        Ok(Standing::Own(claim)) => (opened(context, held, &resource, &settings, claim), None),
+        Ok(Standing::Free | Standing::Released | Standing::Anothers) => {
+            context.unpublish(held);
+            held.open = None;
+            return Ok(context.options.resync);
+        }
+        Err(_) if held.open.is_none() && !had(held, &resource) => return Ok(LATER),
+        // What it has open goes on.
+        Err(error) => (shut(context, held, &resource, &settings, &error), Some(error)),
+    };
+    let wanted_settings = crate::store::Settings::from(&settings);
+    if held.settings.as_ref() != Some(&wanted_settings) {
+        state.set_settings(wanted_settings.clone());
+        held.settings = Some(wanted_settings);
+    }
+    context.follow(object, &state);
+    let observed = observe(context, &resource, &settings).await?;
+    if observed.secret.as_ref().is_some_and(|secret| objects::is_own(secret, &resource)) {
+        // What the leader wrote there counts.
+        held.ledger = Ledger::default();
+    }
+    let wanted = plan(held, &resource, &observed);
+    serve(context, held, &resource, state, &wanted, false);
+    match left {
+        Some(error) => Err(Fault::Away(error.to_string())),
+        None => Ok(context.options.resync),
+    }
+}
+
+/// The state under this claim.
+fn opened(
+    context: &Context,
+    held: &mut Held,
+    resource: &TofuStateBackend,
+    settings: &crate::crd::Settings,
+    claim: u64,
+) -> State {
+    let wish = store::wish(context, held, resource, &settings.path, settings.into());
+    if let Some((state, of)) = &held.open
+        && *of == claim
+        && state.path() == &settings.path
+        // Where a person accepted another head than was seen, the leader wrote which.
+        && (state.mark().is_none() || wish.mark.is_none_or(|mark| state.mark().is_some_and(|own| own.epoch == mark.epoch)))
+    {
+        return state.clone();
+    }
+    let state = context.paths.handle(&wish, claim);
+    held.open = Some((state.clone(), claim));
+    state
+}
+
+/// What is served while nobody can say whose the path is.
+fn shut(
+    context: &Context,
+    held: &Held,
+    resource: &TofuStateBackend,
+    settings: &crate::crd::Settings,
+    why: &ClaimError,
+) -> State {
+    match (&held.open, why) {
+        (Some((state, _)), ClaimError::Store { .. }) => state.clone(),
+        _ => {
+            let wish = store::wish(context, held, resource, &settings.path, settings.into());
+            context.paths.shut(&wish, &why.to_string())
+        }
+    }
+}

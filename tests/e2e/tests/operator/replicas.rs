@@ -1,0 +1,197 @@
+//! Several replicas: all serve, the one that holds the Lease runs the controller, and another does when it is gone.
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+use tofustate_e2e::{
+    ask::{ask, lock_info, state},
+    kube::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Part},
+    operator::{INSTANCE, Operator},
+    wait,
+};
+
+use crate::world::{Setting, World};
+
+/// A world whose operator leads, and others beside it.
+struct Replicas {
+    world: World,
+    others: Vec<Operator>,
+}
+
+impl Replicas {
+    /// With a Lease that ends by itself after so many seconds.
+    fn start(test: &str, others: usize, lease: &'static str, setting: Setting) -> Option<Self> {
+        let mut world = World::prepare(test, setting)?;
+        world.operator.set_lease(lease);
+        world.operator.start();
+        leads(&world.operator);
+        let mut others: Vec<_> = (0..others).map(|_| world.operator.another()).collect();
+        others.iter_mut().for_each(Operator::start);
+        Some(Self { world, others })
+    }
+
+    /// The replicas that answer a request, with its answer's status.
+    fn all(&self) -> impl Iterator<Item = &Operator> {
+        [&self.world.operator].into_iter().chain(&self.others)
+    }
+
+    fn lease(&self) -> Value {
+        let lease = format!("/apis/coordination.k8s.io/v1/namespaces/{OPERATOR_NAMESPACE}/leases/tofustate-{INSTANCE}");
+        self.world.api().get(&lease).expect("the Lease")["spec"].clone()
+    }
+}
+
+fn leads(operator: &Operator) {
+    wait::until("it leads", || if operator.leads() { Ok(()) } else { Err(operator.said()) });
+}
+
+/// Waits until a replica answers a request so.
+fn until(operator: &Operator, method: &str, path: &str, token: &str, status: u16) {
+    wait::until(&format!("{method} {path}: {status}"), || {
+        match ask(method, &operator.url(path)).token(token).send().status() {
+            found if found == status => Ok(()),
+            other => Err(format!("{other}; it said\n{}", operator.said())),
+        }
+    });
+}
+
+#[test]
+fn every_replica_serves_what_one_of_them_set_up() {
+    let test = "every_replica_serves_what_one_of_them_set_up";
+    let Some(replicas) = Replicas::start(test, 2, "6", Setting::default()) else { return };
+    let Replicas { world, others } = &replicas;
+    let namespace = world.cluster.namespace("shared");
+    world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), world.token(&namespace, "app"));
+    replicas.all().for_each(|replica| until(replica, "GET", &path, &token, 404));
+    assert_eq!(replicas.all().filter(|replica| replica.leads()).count(), 1);
+    assert!(world.operator.leads());
+    // A run whose requests go through all of them.
+    ask("LOCK", &others[0].url(&path)).token(&token).body(lock_info("the-run")).send().is(200);
+    let shown = world.until(&namespace, "app", "the lock is shown", |found| found["status"]["locked"] == true);
+    assert_eq!(shown["status"]["lock"]["id"], "the-run");
+    for replica in replicas.all() {
+        ask("LOCK", &replica.url(&path)).token(&token).body(lock_info("another")).send().is(409);
+    }
+    ask("POST", &others[1].url(&format!("{path}?ID=the-run"))).token(&token).body(state(1, 10)).send().is(200);
+    for replica in replicas.all() {
+        let found = ask("GET", &replica.url(&path)).token(&token).send().is(200).text();
+        assert!(found.contains("\"serial\":1"), "{found}");
+    }
+    world.unlock(&path, &token, "the-run");
+    let shown = world.until(&namespace, "app", "the unlock is shown", |found| found["status"]["locked"] == false);
+    assert_eq!(shown["status"]["state"]["serial"], 1);
+
+    // Another token: each takes it, and no longer the one before.
+    let secret = format!("/api/v1/namespaces/{namespace}/secrets/app-tofustate");
+    world.api().delete(&secret).done();
+    let new = wait::until("a new token", || {
+        let values = world.values(&namespace, "app-tofustate").ok_or("no Secret")?;
+        if values["TF_HTTP_PASSWORD"] == token {
+            Err("the old one".to_owned())
+        } else {
+            Ok(values["TF_HTTP_PASSWORD"].clone())
+        }
+    });
+    for replica in replicas.all() {
+        until(replica, "GET", &path, &new, 200);
+        until(replica, "GET", &path, &token, 403);
+    }
+
+    // What is given up is nobody's, and nothing of it is left.
+    world.delete(&namespace, "app");
+    replicas.all().for_each(|replica| until(replica, "GET", &path, &new, 403));
+    let policy = format!("sys/policies/acl/{}", World::policy(&namespace, "app"));
+    assert_eq!(world.server.api().ask("GET", &policy, &Value::Null).unwrap().status, 404);
+}
+
+#[test]
+fn the_leader_hands_over_at_its_end() {
+    // Nobody waits for the end of such a Lease.
+    let test = "the_leader_hands_over_at_its_end";
+    let Some(mut replicas) = Replicas::start(test, 1, "300", Setting::default()) else { return };
+    let namespace = replicas.world.cluster.namespace("handed");
+    replicas.world.operator.terminate();
+    leads(&replicas.others[0]);
+    assert_eq!(replicas.lease()["leaseTransitions"], 1);
+    replicas.world.ready(&namespace, json!({}));
+}
+
+#[test]
+fn another_takes_over_from_a_leader_that_was_killed() {
+    let test = "another_takes_over_from_a_leader_that_was_killed";
+    let Some(mut replicas) = Replicas::start(test, 2, "6", Setting::default()) else { return };
+    let namespace = replicas.world.cluster.namespace("killed");
+    replicas.world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), replicas.world.token(&namespace, "app"));
+    replicas.others.iter().for_each(|replica| until(replica, "GET", &path, &token, 404));
+    replicas.world.operator.kill();
+    // Nobody leads, and the others serve.
+    let [one, two] = &replicas.others[..] else { unreachable!() };
+    ask("LOCK", &one.url(&path)).token(&token).body(lock_info("the-run")).send().is(200);
+    ask("POST", &two.url(&format!("{path}?ID=the-run"))).token(&token).body(state(1, 10)).send().is(200);
+    ask("UNLOCK", &one.url(&path)).token(&token).body(lock_info("the-run")).send().is(200);
+    replicas.world.ready(&replicas.world.cluster.namespace("after"), json!({}));
+    assert_eq!(replicas.others.iter().filter(|replica| replica.leads()).count(), 1);
+}
+
+#[test]
+fn a_leader_that_was_frozen_writes_nothing_when_it_wakes_up() {
+    let test = "a_leader_that_was_frozen_writes_nothing_when_it_wakes_up";
+    let setting = Setting { audit: true, ..Setting::default() };
+    let Some(replicas) = Replicas::start(test, 1, "6", setting) else { return };
+    let Replicas { world, others } = &replicas;
+    let namespace = world.cluster.namespace("frozen");
+    world.ready(&namespace, json!({}));
+    let made = || {
+        let all = world.cluster.written_by(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
+        all.iter().filter(|write| write.as_str() == "create /api/v1/namespaces/frozen/secrets").count()
+    };
+    assert_eq!(made(), 1);
+    // What it has to do when it wakes up was done by another by then.
+    world.operator.signal(Signal::STOP);
+    world.api().delete(&format!("/api/v1/namespaces/{namespace}/secrets/app-tofustate")).done();
+    leads(&others[0]);
+    wait::until("the other makes it anew", || {
+        world.values(&namespace, "app-tofustate").map(drop).ok_or_else(|| others[0].said())
+    });
+    let token = world.token(&namespace, "app");
+    world.operator.signal(Signal::CONT);
+    wait::until("it knows that it leads no more", || {
+        if world.operator.leads() { Err(world.operator.said()) } else { Ok(()) }
+    });
+    until(&world.operator, "GET", &format!("{namespace}/app"), &token, 404);
+    assert!(others[0].leads());
+    assert_eq!((made(), world.token(&namespace, "app")), (2, token));
+    assert_eq!(replicas.lease()["leaseTransitions"], 1);
+}
+
+#[test]
+fn all_serve_while_the_api_server_is_away_for_longer_than_the_lease() {
+    let test = "all_serve_while_the_api_server_is_away_for_longer_than_the_lease";
+    let Some(mut replicas) = Replicas::start(test, 1, "6", Setting::default()) else { return };
+    let namespace = replicas.world.cluster.namespace("away");
+    replicas.world.ready(&namespace, json!({}));
+    let (path, token) = (format!("{namespace}/app"), replicas.world.token(&namespace, "app"));
+    until(&replicas.others[0], "GET", &path, &token, 404);
+    replicas.world.cluster.kill(Part::ApiServer);
+    wait::until("nobody leads", || {
+        if replicas.all().any(Operator::leads) { Err(replicas.world.operator.said()) } else { Ok(()) }
+    });
+    replicas.world.write(&path, &token, 1);
+    ask("GET", &replicas.others[0].url(&path)).token(&token).send().is(200);
+    // One that starts now knows nothing, and says why.
+    let mut late = replicas.world.operator.another();
+    late.launch();
+    late.await_shut("cluster");
+    ask("GET", &late.url(&path)).token(&token).send().is(503);
+    replicas.world.cluster.restart(Part::ApiServer);
+    late.await_ready();
+    ask("GET", &late.url(&path)).token(&token).send().is(200);
+    wait::until("one leads again", || match replicas.all().chain([&late]).filter(|replica| replica.leads()).count() {
+        1 => Ok(()),
+        other => Err(format!("{other} do")),
+    });
+    replicas.world.until(&namespace, "app", "it is told", |found| found["status"]["state"]["serial"] == 1);
+    replicas.world.create(&namespace, "next", json!({}));
+    replicas.world.until_ready(&namespace, "next");
+}
