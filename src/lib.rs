@@ -60,6 +60,7 @@ pub mod crd;
 pub mod http;
 pub mod openbao;
 pub mod private;
+pub mod rate;
 pub mod registry;
 pub mod store;
 pub mod telemetry;

@@ -5,15 +5,16 @@ use std::{
     net::{SocketAddr, TcpListener},
     num::NonZeroUsize,
     path::PathBuf,
+    time::Duration,
 };
 
 use axum::Router;
 use clap::Args;
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use super::{files, tasks::Tasks};
 use crate::{
-    http::{ServerOptions, TlsError, TlsFiles, serve},
+    http::{Gates, ServerOptions, TlsError, TlsFiles, serve},
     telemetry::HttpMetrics,
 };
 
@@ -44,7 +45,21 @@ pub(super) struct ListenArgs {
     /// Connections at a time.
     #[arg(long, default_value = "4096", value_name = "N")]
     max_connections: NonZeroUsize,
+    /// Seconds, from 0 to 300, that requests are still taken after a stop was asked for, while /readyz answers 503: as long
+    /// as a balancer may take to notice.
+    #[arg(long, env = "TOFUSTATE_LINGER", value_name = "SECONDS", default_value = "0", value_parser = linger)]
+    linger: Duration,
 }
+
+fn linger(text: &str) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| *seconds <= 300);
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a number of seconds from 0 to 300".to_owned())
+}
+
+/// The gate that is shut from the stop on.
+const STOPPING: &str = "stopping";
+/// How long the end of requests that are under way is waited for, and of what else has to end with them.
+const DRAIN: Duration = Duration::from_secs(75);
 
 /// Connections of the admin listener at a time.
 pub(super) const ADMIN_CONNECTIONS: usize = 256;
@@ -81,6 +96,7 @@ pub(super) struct Listen {
     addresses: (SocketAddr, SocketAddr),
     tls: Option<TlsFiles>,
     connections: usize,
+    linger: Duration,
     pub(super) admin_token: Option<String>,
 }
 
@@ -108,7 +124,8 @@ impl Listen {
         let (clients_at, clients) = bind("--listen", args.listen)?;
         let (admin_at, admin) = bind("--admin-listen", args.admin_listen)?;
         let connections = files::allow(args.max_connections.get());
-        Ok(Self { clients, admin, addresses: (clients_at, admin_at), tls, connections, admin_token })
+        let linger = args.linger;
+        Ok(Self { clients, admin, addresses: (clients_at, admin_at), tls, connections, linger, admin_token })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -136,25 +153,39 @@ impl Listen {
         format!("{scheme}://{name}:{}", self.address().port())
     }
 
+    /// How long a stop may take.
+    pub(super) fn stop_takes(&self) -> Duration {
+        DRAIN + self.linger
+    }
+
     /// Starts to serve.
     pub(super) fn serve(
         self,
         tasks: &mut Tasks,
-        app: Router,
-        admin: Router,
+        (app, admin): (Router, Router),
         metrics: &HttpMetrics,
+        gates: Gates,
         stop: &watch::Receiver<bool>,
     ) {
+        let (close, closed) = watch::channel(false);
+        let mut asked = stop.clone();
+        tasks.spawn("the end of the listeners", async move {
+            let _ = asked.wait_for(|stop| *stop).await;
+            gates.shut(STOPPING, "the process was asked to end");
+            sleep(self.linger).await;
+            close.send_replace(true);
+            Ok(())
+        });
         let options = ServerOptions { tls: self.tls, connections: self.connections, ..ServerOptions::default() };
-        let (clients, counted, stop_clients) = (self.clients, metrics.clone(), stop.clone());
+        let (clients, counted, stop_clients) = (self.clients, metrics.clone(), closed.clone());
         tasks.spawn("the listener for clients", async move {
             serve(clients, app, options, &counted, stop_clients).await.map_err(|error| error.to_string())
         });
-        let (listener, stop) = (self.admin, stop.clone());
+        let listener = self.admin;
         tasks.spawn("the admin listener", async move {
             let own = HttpMetrics::default();
             let options = ServerOptions { connections: ADMIN_CONNECTIONS, ..ServerOptions::default() };
-            serve(listener, admin, options, &own, stop).await.map_err(|error| error.to_string())
+            serve(listener, admin, options, &own, closed).await.map_err(|error| error.to_string())
         });
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Prepared {
 
 /// OpenBao with the tokens of the states.
 pub(super) struct OpenBao {
-    bao: Bao,
+    pub(super) bao: Bao,
     setup: Setup,
     login: Login,
     pub(super) stores: OpenBaoStores,

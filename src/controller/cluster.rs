@@ -4,10 +4,12 @@
 use std::time::Duration;
 
 use k8s_openapi::NamespaceResourceScope;
-use kube::{Api, Client, Config, Error, Resource, api::ListParams};
+use kube::{Api, Client, Config, Error, Resource, api::ListParams, client::ClientBuilder};
 use tokio::time::timeout;
+use tower::layer::layer_fn;
 
-use crate::crd::TofuStateBackend;
+use super::limited::Limited;
+use crate::{crd::TofuStateBackend, rate::Rate, telemetry::KubernetesMetrics};
 
 /// How long one call may take.
 const CALL: Duration = Duration::from_secs(30);
@@ -16,6 +18,8 @@ const CALL: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub struct Cluster {
     client: Client,
+    /// For what must not wait for a turn.
+    urgent: Client,
     namespace: String,
 }
 
@@ -96,14 +100,18 @@ pub(super) async fn call<T>(doing: &str, work: impl Future<Output = kube::Result
 
 impl Cluster {
     /// The cluster that KUBECONFIG or `~/.kube/config` names, or the one that this process runs in. Nothing is asked yet.
+    /// `rate` limits all calls but those for the Lease.
     ///
     /// # Errors
     /// There is none, or what names it cannot be used.
-    pub async fn connect() -> Result<Self, ClusterError> {
+    pub async fn connect(rate: &Rate, metrics: &KubernetesMetrics) -> Result<Self, ClusterError> {
         let config = Config::infer().await.map_err(|error| ClusterError::Config(chain(&error)))?;
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|error| ClusterError::Client(chain(&error)))?;
-        Ok(Self { client, namespace })
+        let client = |rate: Rate| {
+            let built = ClientBuilder::try_from(config.clone()).map_err(|error| ClusterError::Client(chain(&error)))?;
+            Ok(built.with_layer(&layer_fn(|inner| Limited::new(inner, rate.clone(), metrics.clone()))).build())
+        };
+        Ok(Self { client: client(rate.clone())?, urgent: client(Rate::default())?, namespace })
     }
 
     /// The namespace that this process is in, by its ServiceAccount or its kubeconfig.
@@ -116,6 +124,14 @@ impl Cluster {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// As [`Self::of`], without waiting for a turn.
+    pub(super) fn at_once<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        Api::namespaced(self.urgent.clone(), namespace)
     }
 
     pub(super) fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {

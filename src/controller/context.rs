@@ -56,6 +56,8 @@ pub struct Options {
     pub ca_file: Option<PathBuf>,
     /// Clients are told to lock by POST and unlock by DELETE.
     pub lock_by_post: bool,
+    /// How many reconciliations are made at a time.
+    pub workers: u16,
     /// How often everything of a resource is looked at again.
     pub resync: Duration,
     /// How long the Lease is good after the leader renewed it.

@@ -164,7 +164,7 @@ impl Election {
 
     /// One look; answers whether the Lease is this replica's.
     async fn attempt(&self, seen: &mut Option<Seen>) -> Result<bool, CallError> {
-        let api = self.cluster.of::<Lease>(&self.namespace);
+        let api = self.cluster.at_once::<Lease>(&self.namespace);
         let doing = format!("reading the Lease {}/{}", self.namespace, self.name);
         let Some(lease) = call(&doing, api.get_opt(&self.name)).await? else {
             let lease = self.taken(ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, None);
@@ -206,7 +206,7 @@ impl Election {
     /// Gives the Lease up, where it is this replica's. Where that fails it ends by itself.
     async fn release(&self) {
         self.lead.until.send_replace(None);
-        let api = self.cluster.of::<Lease>(&self.namespace);
+        let api = self.cluster.at_once::<Lease>(&self.namespace);
         let done = timeout(self.duration / 3, async {
             let doing = format!("giving the Lease {}/{} up", self.namespace, self.name);
             let Some(mut lease) = call(&doing, api.get_opt(&self.name)).await? else { return Ok(()) };

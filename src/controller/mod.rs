@@ -13,6 +13,7 @@ pub mod head;
 pub mod keeper;
 mod lease;
 pub mod ledger;
+mod limited;
 mod live;
 pub mod objects;
 mod observe;

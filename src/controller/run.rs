@@ -40,8 +40,6 @@ use crate::{
     telemetry::ControllerMetrics,
 };
 
-/// Reconciliations at a time.
-const AT_A_TIME: u16 = 16;
 /// How often the cluster is asked until it has the definition.
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often a store is asked again that did not answer.
@@ -219,7 +217,7 @@ async fn reconciliations(
         };
         next.map(|next| (Ok::<_, Infallible>(next), (queue, stop)))
     });
-    let config = Config::default().concurrency(AT_A_TIME);
+    let config = Config::default().concurrency(context.options.workers);
     let never = |_, error: &Infallible, _| -> Action { match *error {} };
     let work = applier(
         |object, context| Box::pin(reconcile(object, context)),

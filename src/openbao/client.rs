@@ -17,7 +17,7 @@ use reqwest::{
 use rustls::ClientConfig;
 
 use super::{Settings, SettingsError, active::Active, clock::StoreClock, entry, settings::env, tls, wire::Wire};
-use crate::telemetry::OpenBaoMetrics;
+use crate::{rate::Rate, telemetry::OpenBaoMetrics};
 
 /// A connection to OpenBao. Cloning shares it. It has no token: each call names its own.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ struct Inner {
     metrics: OpenBaoMetrics,
     wire: Wire,
     http: reqwest::Client,
+    rate: Rate,
     active: Active,
     clock: StoreClock,
     part_bytes: AtomicUsize,
@@ -61,7 +62,8 @@ impl Bao {
             Ok((wire, http)) if wrong.is_empty() => {
                 let (active, clock) = (Active::default(), StoreClock::default());
                 let part_bytes = AtomicUsize::new(entry::PART_BYTES);
-                Ok(Self { inner: Arc::new(Inner { settings, metrics, wire, http, active, clock, part_bytes }) })
+                let rate = Rate::of(settings.rate);
+                Ok(Self { inner: Arc::new(Inner { settings, metrics, wire, http, rate, active, clock, part_bytes }) })
             }
             Ok(_) => Err(SettingsError(wrong)),
             Err(faults) => {
@@ -87,6 +89,12 @@ impl Bao {
 
     pub(super) fn http(&self) -> &reqwest::Client {
         &self.inner.http
+    }
+
+    /// The limit of calls that no client asked for.
+    #[must_use]
+    pub fn rate(&self) -> &Rate {
+        &self.inner.rate
     }
 
     pub(super) fn active_node(&self) -> &Active {

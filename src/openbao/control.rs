@@ -42,6 +42,7 @@ impl Bao {
     ) -> Result<T, Fault> {
         let mut again = true;
         loop {
+            self.rate().turn().await;
             let control = Arc::new(self.control(token).await?);
             let done = call(control.clone()).await;
             let Err(error) = done else { return done.map_err(|error| control.fault(error)) };

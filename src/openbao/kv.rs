@@ -28,13 +28,20 @@ const AT_ONCE: usize = 8;
 pub struct OpenBaoKv {
     bao: Bao,
     tokens: Arc<dyn TokenSource>,
+    limited: bool,
 }
 
 impl OpenBaoKv {
     /// The mount that the connection's settings name, with the token that `tokens` has.
     #[must_use]
     pub fn new(bao: Bao, tokens: Arc<dyn TokenSource>) -> Self {
-        Self { bao, tokens }
+        Self { bao, tokens, limited: false }
+    }
+
+    /// Within the connection's limit of calls: what no client asked for.
+    #[must_use]
+    pub fn limited(self) -> Self {
+        Self { limited: true, ..self }
     }
 
     fn path(&self, kind: &str, key: &str) -> Result<String, KvError> {
@@ -45,6 +52,9 @@ impl OpenBaoKv {
     }
 
     async fn call(&self, call: Call) -> Result<super::wire::Answer, Fault> {
+        if self.limited {
+            self.bao.rate().turn().await;
+        }
         self.bao.call(&call, self.tokens.as_ref()).await
     }
 

@@ -1,6 +1,6 @@
 //! What a connection to OpenBao needs, and how it is read from the environment. Reads no file.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use super::Address;
 
@@ -23,6 +23,9 @@ pub struct Settings {
     pub connect_timeout: Duration,
     /// How long one call may take.
     pub call_timeout: Duration,
+    /// How many calls a second are made for policies, tokens and owners, at most: not those for states, which clients ask
+    /// for.
+    pub rate: Option<NonZeroU32>,
 }
 
 /// Everything that is wrong with the settings.
@@ -81,6 +84,7 @@ impl Settings {
             identity: None,
             connect_timeout: CONNECT,
             call_timeout: CALL,
+            rate: None,
         }
     }
 
@@ -158,6 +162,12 @@ impl Settings {
                 }
             }
         }
+        if let Some(text) = get("TOFUSTATE_OPENBAO_RATE") {
+            match text.parse::<u32>() {
+                Ok(rate) => settings.rate = NonZeroU32::new(rate),
+                Err(_) => wrong.push("TOFUSTATE_OPENBAO_RATE is no number of calls a second; 0 is any".to_owned()),
+            }
+        }
         if get("BAO_SKIP_VERIFY").is_some_and(|text| !["false", "0"].contains(&text.as_str())) {
             wrong.push("BAO_SKIP_VERIFY is set: certificates are always checked; name the CA by BAO_CACERT".to_owned());
         }
@@ -227,6 +237,7 @@ mod tests {
             ("BAO_CLIENT_TIMEOUT", "30s"),
             ("BAO_SKIP_VERIFY", "false"),
             ("TOFUSTATE_OPENBAO_MOUNT", "kv/states/"),
+            ("TOFUSTATE_OPENBAO_RATE", "50"),
         ])
         .unwrap();
         let addresses: Vec<_> = settings.addresses.iter().map(ToString::to_string).collect();
@@ -236,6 +247,7 @@ mod tests {
         assert_eq!(settings.ca, Some("/ca.pem".into()));
         assert_eq!(settings.identity, Some(("/c.pem".into(), "/k.pem".into())));
         assert_eq!(settings.call_timeout, Duration::from_secs(30));
+        assert_eq!(settings.rate, NonZeroU32::new(50));
         let least = read(&[("BAO_ADDR", "http://127.0.0.1:8200"), ("BAO_NAMESPACE", "")]).unwrap();
         assert_eq!(least, Settings::new(least.addresses.clone()));
         assert_eq!(least.mount, "states");
@@ -291,6 +303,7 @@ mod tests {
             ("BAO_SKIP_VERIFY", "1"),
             ("TOFUSTATE_OPENBAO_MOUNT", "a b"),
             ("TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP", "yes"),
+            ("TOFUSTATE_OPENBAO_RATE", "fast"),
         ])
         .unwrap_err();
         for name in [
@@ -301,10 +314,11 @@ mod tests {
             "BAO_CLIENT_TIMEOUT",
             "BAO_SKIP_VERIFY",
             "TOFUSTATE_OPENBAO_MOUNT",
+            "TOFUSTATE_OPENBAO_RATE",
         ] {
             assert!(wrong.iter().any(|wrong| wrong.contains(name)), "{name}: {wrong:#?}");
         }
-        assert_eq!(wrong.len(), 7, "{wrong:#?}");
+        assert_eq!(wrong.len(), 8, "{wrong:#?}");
         assert!(read(&[]).unwrap_err().to_string().contains("no address of OpenBao is known"));
         let SettingsError(wrong) = read(&[("BAO_ADDR", "bao:8200")]).unwrap_err();
         assert!(wrong.len() == 1 && wrong[0].starts_with("address 1 of BAO_ADDR"), "{wrong:#?}");

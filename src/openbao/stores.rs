@@ -51,7 +51,7 @@ impl OpenBaoStores {
         leads: Leads,
     ) -> Result<Self, BadName> {
         let mount = Mount::parse(&bao.settings().mount)?;
-        let owners = Arc::new(OpenBaoKv::new(bao.clone(), own.clone()));
+        let owners = Arc::new(OpenBaoKv::new(bao.clone(), own.clone()).limited());
         let tokens = Tokens::new(bao, own, instance, mount);
         Ok(Self { inner: Arc::new(Inner { tokens, keeper, leads, owners, states: Mutex::default() }) })
     }

@@ -37,6 +37,13 @@ pub(in crate::cli) struct OperatorArgs {
     /// Connection Secrets say POST and DELETE in place of LOCK and UNLOCK, for proxies that take no other methods.
     #[arg(long, env = "TOFUSTATE_LOCK_BY_POST")]
     pub(super) lock_by_post: bool,
+    /// Reconciliations at a time, from 1 to 256.
+    #[arg(long, env = "TOFUSTATE_WORKERS", value_name = "N", default_value = "16", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(super) workers: u16,
+    /// Calls of the API server a second, at most; 0: as many as it takes. Those for the Lease do not count. The limit for
+    /// OpenBao is TOFUSTATE_OPENBAO_RATE.
+    #[arg(long, env = "TOFUSTATE_KUBERNETES_RATE", value_name = "N", default_value = "0")]
+    pub(super) kubernetes_rate: u32,
     /// Seconds after which everything of a resource is looked at again, from 10 to 86400.
     #[arg(long, env = "TOFUSTATE_RESYNC", value_name = "SECONDS", default_value = "600", value_parser = resync)]
     pub(super) resync: Duration,

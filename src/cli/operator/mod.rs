@@ -2,7 +2,7 @@
 
 mod args;
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::{
     sync::{oneshot, watch},
@@ -21,9 +21,12 @@ use crate::{
     controller::{Cluster, ClusterError, Controller, Gate, Lead, Options, keeper::SecretKeeper, report::Reporter},
     http::{App, Gates, admin_router, router},
     openbao::Replica,
+    rate::Rate,
     registry::Registry,
     store::{Engine, EngineOptions},
-    telemetry::{ControllerMetrics, EngineMetrics, HttpMetrics, OpenBaoMetrics, ReportMetrics, Telemetry},
+    telemetry::{
+        ControllerMetrics, EngineMetrics, HttpMetrics, KubernetesMetrics, OpenBaoMetrics, ReportMetrics, Telemetry,
+    },
 };
 
 /// The gates of the admin listener.
@@ -72,7 +75,11 @@ struct Checked {
     listen: Listen,
 }
 
-async fn check(args: &OperatorArgs, metrics: &OpenBaoMetrics) -> Result<Checked, OperatorError> {
+async fn check(
+    args: &OperatorArgs,
+    metrics: &OpenBaoMetrics,
+    kubernetes: (&Rate, &KubernetesMetrics),
+) -> Result<Checked, OperatorError> {
     let mut wrong = Vec::new();
     if std::env::var_os("API_TOKEN").is_some_and(|token| !token.is_empty()) {
         wrong.push(OperatorError::ApiToken);
@@ -82,7 +89,7 @@ async fn check(args: &OperatorArgs, metrics: &OpenBaoMetrics) -> Result<Checked,
     {
         wrong.push(OperatorError::Ca(file.clone(), error));
     }
-    let cluster = Cluster::connect().await.map_err(|error| wrong.push(error.into())).ok();
+    let cluster = Cluster::connect(kubernetes.0, kubernetes.1).await.map_err(|error| wrong.push(error.into())).ok();
     let openbao = Prepared::read(Some(&args.instance), args.serving.store_wait, metrics.clone());
     let openbao = openbao.map_err(|errors| wrong.extend(errors.into_iter().map(OperatorError::OpenBao))).ok();
     let listen = Listen::open(&args.listen).map_err(|error| wrong.push(error.into())).ok();
@@ -99,7 +106,8 @@ async fn check(args: &OperatorArgs, metrics: &OpenBaoMetrics) -> Result<Checked,
 pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Stop) -> Result<(), OperatorError> {
     let (engine_metrics, http_metrics) = (EngineMetrics::default(), HttpMetrics::default());
     let (openbao_metrics, report_metrics) = (OpenBaoMetrics::default(), ReportMetrics::default());
-    let Checked { cluster, openbao, listen } = check(&args, &openbao_metrics).await?;
+    let (rate, kubernetes_metrics) = (Rate::of(NonZeroU32::new(args.kubernetes_rate)), KubernetesMetrics::default());
+    let Checked { cluster, openbao, listen } = check(&args, &openbao_metrics, (&rate, &kubernetes_metrics)).await?;
     let namespace = args.namespace.clone().unwrap_or_else(|| cluster.namespace().to_owned());
     let keeper = Arc::new(SecretKeeper::new(cluster.client(), &namespace));
     let lead = Lead::default();
@@ -111,6 +119,11 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
     http_metrics.register(&mut metrics);
     openbao_metrics.register(&mut metrics);
     report_metrics.register(&mut metrics);
+    kubernetes_metrics.register(&mut metrics);
+    let help = "Time that calls of the API server waited because of --kubernetes-rate";
+    metrics.register("kubernetes_rate_wait_seconds", help, rate.waited());
+    let help = "Time that calls on OpenBao waited because of TOFUSTATE_OPENBAO_RATE";
+    metrics.register("openbao_rate_wait_seconds", help, openbao.bao.rate().waited());
     let controller_metrics = ControllerMetrics::default();
     controller_metrics.register(&mut metrics);
 
@@ -132,6 +145,7 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
         external_url: args.external_url,
         ca_file: args.ca_file,
         lock_by_post: args.lock_by_post,
+        workers: args.workers,
         resync: args.resync,
         lease: args.lease,
         lead,
@@ -145,6 +159,7 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
     let mut tasks = Tasks::new();
     let (arrived, mut there) = watch::channel(false);
     openbao.keep(&mut tasks, &gates, arrived, &stopped);
+    let stopping_gates = gates.clone();
     let (mut waiting, working, away) = (stopped.clone(), stopped.clone(), openbao.away.subscribe());
     tasks.spawn("the controller", async move {
         // Before OpenBao is there and set up, nothing could be done for any resource.
@@ -177,9 +192,10 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
         background.0.run_background(background.1).await;
         Ok(())
     });
-    listen.serve(&mut tasks, app, admin, &http_metrics, &stopped);
+    let takes = listen.stop_takes();
+    listen.serve(&mut tasks, (app, admin), &http_metrics, stopping_gates, &stopped);
 
-    let ended = tasks.run(&mut stop, stopping, Duration::from_secs(75)).await;
+    let ended = tasks.run(&mut stop, stopping, takes).await;
     if !matches!(ended, Err(TaskError::Cut(_))) {
         quiet.send_replace(true);
         // It gives up by itself before.

@@ -4,7 +4,7 @@
 mod args;
 mod check;
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -98,10 +98,11 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
         background.0.run_background(background.1).await;
         Ok(())
     });
-    listen.serve(&mut tasks, app, admin, &http_metrics, &stopped);
+    let takes = listen.stop_takes();
+    listen.serve(&mut tasks, (app, admin), &http_metrics, gates, &stopped);
     tasks.spawn("table", show::table(registry, printer, stopped));
 
-    let ended = tasks.run(&mut stop, stopping, Duration::from_secs(75)).await;
+    let ended = tasks.run(&mut stop, stopping, takes).await;
     last_words.await;
     if let Some(openbao) = openbao.filter(|_| !matches!(ended, Err(TaskError::Cut(_)))) {
         openbao.end(true, &mut stop).await;

@@ -6,6 +6,7 @@ pub mod ask;
 pub mod bao;
 pub mod client;
 pub mod kube;
+pub mod nginx;
 pub mod operator;
 pub mod pasted;
 pub mod ports;

@@ -5,7 +5,7 @@ use tofustate::{
     controller::report::{FIELDS, MANAGER},
     registry::ResourceName,
 };
-use tofustate_e2e::kube::tofustates;
+use tofustate_e2e::{kube::tofustates, wait};
 
 use crate::world::{Reports, Store, client, created, installed, lock, off, run, status_until, unlock, write};
 
@@ -97,7 +97,13 @@ fn a_reporter_that_starts_patches_only_what_differs() {
         let metrics = next;
         lock(&state, "id", "ann").await;
         off(|| status_until(api, &namespace, "net", "the lock shows", |status| status["locked"] == true));
-        assert_eq!(patches(&metrics), [1, 0, 0, 0, 0, 0]);
+        // It is counted when the answer is there.
+        off(|| {
+            wait::until("one patch", || match patches(&metrics) {
+                [1, 0, 0, 0, 0, 0] => Ok(()),
+                other => Err(format!("{other:?}")),
+            });
+        });
         // Somebody is not followed any more: what was told stays.
         let name = ResourceName { namespace: namespace.clone(), name: "net".to_owned() };
         metrics.reporter.forget(&name);

@@ -43,7 +43,9 @@ fn one_resource_that_cannot_be_changed_keeps_no_other_from_being_served() {
     broken(&world, &bad);
     world.operator.start();
     world.ask("GET", "good/app", &token).send().is(404);
-    world.ask("GET", "bad/app", &of_bad).send().is(503);
+    // Served as it was, or shut where the leader could not see to it; never refused.
+    let of_bad_one = world.ask("GET", "bad/app", &of_bad).send().status();
+    assert!([404, 503].contains(&of_bad_one), "{of_bad_one}");
     let hook = format!("/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/broken-{bad}");
     world.api().delete(&hook).done();
     wait::until("it is served", || match world.ask("GET", "bad/app", &of_bad).send().status() {

@@ -12,6 +12,7 @@ mod end;
 mod faults;
 mod guarded;
 mod kubectl;
+mod limits;
 mod react;
 mod replicas;
 mod world;

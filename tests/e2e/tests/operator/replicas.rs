@@ -1,10 +1,16 @@
 //! Several replicas: all serve, the one that holds the Lease runs the controller, and another does when it is gone.
 
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering},
+    thread,
+};
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use tofustate_e2e::{
     ask::{ask, lock_info, state},
     kube::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, Part},
+    nginx::Nginx,
     operator::{INSTANCE, Operator},
     wait,
 };
@@ -194,4 +200,90 @@ fn all_serve_while_the_api_server_is_away_for_longer_than_the_lease() {
     replicas.world.until(&namespace, "app", "it is told", |found| found["status"]["state"]["serial"] == 1);
     replicas.world.create(&namespace, "next", json!({}));
     replicas.world.until_ready(&namespace, "next");
+}
+
+/// The replicas that a balancer sends requests to.
+fn balanced(port: u16, replicas: &[&Operator]) -> String {
+    let servers: String = replicas.iter().map(|replica| format!("server {};", replica.address())).collect();
+    format!(
+        "upstream states {{ {servers} }} server {{ listen 127.0.0.1:{port}; location / {{ proxy_pass http://states; proxy_connect_timeout 1s; }} }}"
+    )
+}
+
+#[test]
+fn no_request_fails_while_the_replicas_are_restarted_one_after_the_other() {
+    let test = "no_request_fails_while_the_replicas_are_restarted_one_after_the_other";
+    // A balancer needs some time until it has noticed that a replica is about to end.
+    let setting = Setting { args: &["--linger", "3"], ..Setting::default() };
+    let Some(mut replicas) = Replicas::start(test, 2, "15", setting) else { return };
+    let namespace = replicas.world.cluster.namespace("rolling");
+    let names = ["one", "two", "three", "four"];
+    names.iter().for_each(|name| drop(replicas.world.create(&namespace, name, json!({}))));
+    let states: Vec<_> = names
+        .iter()
+        .map(|name| {
+            replicas.world.until_ready(&namespace, name);
+            (format!("{namespace}/{name}"), replicas.world.token(&namespace, name))
+        })
+        .collect();
+    for (path, token) in &states {
+        replicas.all().for_each(|replica| until(replica, "GET", path, token, 404));
+    }
+    let all: Vec<_> = replicas.all().collect();
+    let Some(nginx) = Nginx::start(test, |place| balanced(place.plain, &all)) else { return };
+    let (stop, cycles) = (AtomicBool::new(false), AtomicU32::new(0));
+    thread::scope(|scope| {
+        let runs: Vec<_> = states
+            .iter()
+            .map(|(path, token)| {
+                let (nginx, stop, cycles) = (&nginx, &stop, &cycles);
+                scope.spawn(move || {
+                    let ask = |method: &str, path: &str| ask(method, &nginx.url(path)).token(token);
+                    for serial in 1.. {
+                        if stop.load(Ordering::Relaxed) {
+                            return serial - 1;
+                        }
+                        let id = format!("run-{serial}");
+                        ask("LOCK", path).body(lock_info(&id)).send().is(200);
+                        ask("GET", path).send().is(if serial == 1 { 404 } else { 200 });
+                        ask("POST", &format!("{path}?ID={id}")).body(state(serial, 10)).send().is(200);
+                        ask("UNLOCK", path).body(lock_info(&id)).send().is(200);
+                        cycles.fetch_add(1, Ordering::Relaxed);
+                    }
+                    unreachable!()
+                })
+            })
+            .collect();
+        let more = |than: u32| {
+            wait::until("cycles went on", || match cycles.load(Ordering::Relaxed) {
+                enough if enough >= than => Ok(enough),
+                few if runs.iter().any(thread::ScopedJoinHandle::is_finished) => panic!("a cycle failed after {few}"),
+                few => Err(format!("{few} of {than}")),
+            })
+        };
+        let Replicas { world, others } = &mut replicas;
+        more(20);
+        for n in 0..3 {
+            let mut group: Vec<&mut Operator> = [&mut world.operator].into_iter().chain(others.iter_mut()).collect();
+            let ending = group.remove(n);
+            ending.signal(Signal::TERM);
+            ending.await_shut("stopping");
+            // As a cluster takes a Pod that is not ready out of its Service, and takes it in again.
+            let rest: Vec<&Operator> = group.into_iter().map(|replica| &*replica).collect();
+            nginx.reload(&balanced(nginx.plain, &rest));
+            let began = cycles.load(Ordering::Relaxed);
+            ending.ended();
+            ending.start();
+            more(began + 20);
+            let all: Vec<&Operator> = rest.into_iter().chain([&*ending]).collect();
+            nginx.reload(&balanced(nginx.plain, &all));
+            more(cycles.load(Ordering::Relaxed) + 20);
+        }
+        stop.store(true, Ordering::Relaxed);
+        for ((path, token), run) in states.iter().zip(runs) {
+            let serial = run.join().unwrap();
+            let found = ask("GET", &nginx.url(path)).token(token).send().is(200).text();
+            assert!(found.contains(&format!("\"serial\":{serial},")), "{serial}: {found}");
+        }
+    });
 }

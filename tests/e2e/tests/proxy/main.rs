@@ -2,19 +2,16 @@
 //! docs/behind-a-proxy.md, read from there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "tests")]
 
-mod nginx;
-
 use std::fs;
 
 use tofustate_e2e::{
     ask::{Ask, lock_info, state},
     client::Client,
+    nginx::{Nginx, Place},
     project::{APPLY, BACKEND, DESTROY, INIT, Project, VALUE},
     standalone::{Standalone, writer},
     with_each_client,
 };
-
-use nginx::{Nginx, Place};
 
 const PATH: &str = "team/app";
 /// A plan that fails where it finds something to do.

@@ -3,8 +3,10 @@
 use std::{fs, net::TcpStream, os::unix::fs::PermissionsExt as _, path::PathBuf, process::Command};
 
 use rcgen::{CertifiedKey, generate_simple_self_signed};
+use rustix::process::Signal;
 use tempfile::TempDir;
-use tofustate_e2e::{ports, process::Process, tools::NGINX, wait};
+
+use crate::{ports, process::Process, tools::NGINX, wait};
 
 /// nginx, with one server. It ends with the test.
 pub struct Nginx {
@@ -33,13 +35,7 @@ impl Nginx {
         let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
         fs::write(&place.certificate, cert.pem()).unwrap();
         fs::write(&place.key, signing_key.serialize_pem()).unwrap();
-        // Where it may write. All else is its default, but for the log's level.
-        let paths = "access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;";
-        let text = format!(
-            "daemon off;\npid nginx.pid;\nerror_log stderr warn;\nevents {{}}\nhttp {{\n{paths}\n{}\n}}\n",
-            server(&place)
-        );
-        fs::write(folder.path().join("nginx.conf"), text).unwrap();
+        settings(&folder, &server(&place));
         let mut command = Command::new(&found.program);
         command.arg("-p").arg(folder.path()).args(["-c", "nginx.conf", "-e", "stderr"]);
         let mut process = Process::spawn("nginx", &mut command);
@@ -48,6 +44,15 @@ impl Nginx {
             TcpStream::connect(("127.0.0.1", place.plain)).map(drop).map_err(|error| error.to_string())
         });
         Some(Self { process, folder, plain: place.plain, tls: place.tls })
+    }
+
+    /// With other blocks from now on. Requests that are under way end as they began.
+    pub fn reload(&self, blocks: &str) {
+        let reloaded = || self.log().matches("reconfiguring").count();
+        let before = reloaded();
+        settings(&self.folder, blocks);
+        self.process.signal(Signal::HUP);
+        wait::until("nginx has the other settings", || if reloaded() > before { Ok(()) } else { Err(self.log()) });
     }
 
     /// The address of a path over HTTP.
@@ -69,6 +74,14 @@ impl Nginx {
     pub fn log(&self) -> String {
         self.process.stderr()
     }
+}
+
+/// Writes its settings: where it may write, and the log's level; all else is its default.
+fn settings(folder: &TempDir, blocks: &str) {
+    let paths = "access_log off; client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;";
+    let text =
+        format!("daemon off;\npid nginx.pid;\nerror_log stderr notice;\nevents {{}}\nhttp {{\n{paths}\n{blocks}\n}}\n");
+    fs::write(folder.path().join("nginx.conf"), text).unwrap();
 }
 
 /// What a server block is made for.
