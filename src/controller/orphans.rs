@@ -1,5 +1,5 @@
 //! Tokens that are kept for resources that are gone: one left while OpenBao was away, or whose finalizer was taken away.
-//! They are ended at the next start, with their policies; the paths stay their resources' own.
+//! They are ended by the next leader, with their policies; the paths stay their resources' own.
 
 use std::time::Duration;
 
@@ -14,19 +14,24 @@ use crate::{openbao::Fault, registry::ResourceName};
 const LOOK: Duration = Duration::from_secs(1);
 const AGAIN: Duration = Duration::from_secs(30);
 
-/// Ends them, once it is known which resources there are. Never comes back.
+/// Ends them, as the leader, once it is known which resources there are. Never comes back.
 pub(super) async fn run(context: &Context) {
     while !context.registry.is_loaded() {
         sleep(LOOK).await;
     }
-    while let Err(fault) = end(context).await {
-        if !fault.passes() {
-            warn!(%fault, "tokens of resources that are gone cannot be ended: this is tried at the next start");
-            break;
+    loop {
+        context.lead.gained().await;
+        match context.lead.during(end(context)).await {
+            // Not by this one.
+            None => {}
+            Some(Ok(())) => context.lead.lost().await,
+            Some(Err(fault)) if fault.passes() => sleep(AGAIN).await,
+            Some(Err(fault)) => {
+                warn!(%fault, "tokens of resources that are gone cannot be ended: the next leader tries it");
+                context.lead.lost().await;
+            }
         }
-        sleep(AGAIN).await;
     }
-    std::future::pending::<()>().await;
 }
 
 async fn end(context: &Context) -> Result<(), Fault> {

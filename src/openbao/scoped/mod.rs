@@ -54,6 +54,8 @@ struct Work {
     trouble: Option<Fault>,
     /// The other path that the policy was found to be of, and how many times in a row.
     other: Option<(StatePath, u32)>,
+    /// The policy was written since it was last looked whether a token is kept.
+    wrote: bool,
 }
 
 /// A state's policy and token, as they are.

@@ -16,6 +16,7 @@ use crate::{
 impl Inner {
     /// Has a token that is not `refused`, from where tokens are kept or anew. Answers whether the same may do better now.
     pub(super) async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
+        work.wrote = false;
         loop {
             let kept = self.keeper.load(&self.name).await.map_err(Fault::from)?.map(Arc::new);
             let mut lives = false;
@@ -37,6 +38,10 @@ impl Inner {
                 }
             }
             if kept.is_none() && (self.leads)() == Replica::Other {
+                // It was given up just now, or this was written after its end: nothing of it is left.
+                if std::mem::take(&mut work.wrote) {
+                    self.tokens.delete_policy(&self.name).await?;
+                }
                 let message = "the replica that runs the controller has not made it yet, or the state was given up";
                 return Err(Fault::NoToken(message.to_owned()));
             }
@@ -64,6 +69,7 @@ impl Inner {
     /// path, each takes the policy from the other for ever.
     async fn mend(&self, work: &mut Work) -> Result<bool, Fault> {
         let Some(before) = self.tokens.ensure_policy(&self.name, &self.policy).await? else { return Ok(false) };
+        work.wrote = true;
         let state = |text: &str| Policy::state_of(self.tokens.mount(), text);
         let Some((other, own)) = state(&before).zip(state(&self.policy.to_string())) else { return Ok(true) };
         let times = work.other.take().filter(|(before, _)| *before == other).map_or(1, |(_, times)| times + 1);
