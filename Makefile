@@ -54,6 +54,10 @@ soak: ## the long runs: over 100,000 calls of the model, with faults; 500 kills 
 	MODEL_CALLS=$${MODEL_CALLS:-150000} cargo test --release --locked --test model -- --nocapture
 	KILL_ROUNDS=$${KILL_ROUNDS:-500} cargo test --release --locked --test kill -- --nocapture
 
+soak-cluster: tools ## three replicas, three nodes of OpenBao, the API server: 60 kills and freezes at random, as a table (STORM_FAULTS, STORM_SEED)
+	cargo build --locked
+	STORM_FAULTS=$${STORM_FAULTS:-60} cargo test --locked -p tofustate-e2e --test operator -- --nocapture nothing_is_lost_in_a_storm
+
 mutants: ## switch on each seeded bug: the model has to go red
 	tests/mutants.sh
 
@@ -68,4 +72,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds soak mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds soak soak-cluster mutants fuzz

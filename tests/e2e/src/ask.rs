@@ -1,15 +1,17 @@
 //! Requests as clients send them, one by one.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use ureq::{Agent, http};
 
 /// A request.
 #[derive(Debug)]
-pub struct Ask(http::request::Builder, Vec<u8>);
+pub struct Ask(http::request::Builder, Vec<u8>, Option<Duration>);
 
 /// A request without a token and a body.
 pub fn ask(method: &str, url: &str) -> Ask {
-    Ask(http::Request::builder().method(method).uri(url), Vec::new())
+    Ask(http::Request::builder().method(method).uri(url), Vec::new(), None)
 }
 
 impl Ask {
@@ -33,6 +35,13 @@ impl Ask {
         self
     }
 
+    /// Given up after so long: what became of it is not known then.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.2 = Some(limit);
+        self
+    }
+
     /// Sends it.
     ///
     /// # Panics
@@ -50,6 +59,7 @@ impl Ask {
             .http_status_as_error(false)
             .allow_non_standard_methods(true)
             .proxy(None)
+            .timeout_global(self.2)
             .build()
             .into();
         let mut answer = agent.run(self.0.body(self.1).unwrap())?;

@@ -6,11 +6,13 @@ use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     process::Command,
+    time::Duration,
 };
 
 use serde_json::Value;
 
 use crate::{
+    ask::ask,
     bao::Bao,
     kube::{Cluster, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, RBAC_FILE},
     server::Server,
@@ -20,6 +22,8 @@ use crate::{
 /// The name of the installation.
 pub const INSTANCE: &str = "prod";
 
+/// How long it has to answer; it may be frozen.
+const PATIENCE: Duration = Duration::from_secs(3);
 /// How long the Lease is good after it was renewed, in seconds: the next that is started after a kill waits as long.
 const LEASE: &str = "6";
 
@@ -79,9 +83,10 @@ impl Operator {
         self.lease = seconds;
     }
 
-    /// Whether it runs the controller, as its metrics say.
+    /// Whether it runs the controller, as its metrics say; one that does not answer does not.
     pub fn leads(&self) -> bool {
-        self.metrics().lines().any(|line| line == "tofustate_leader 1")
+        let metrics = ask("GET", &format!("{}/metrics", self.admin_url())).within(PATIENCE).try_send();
+        metrics.is_ok_and(|answer| answer.text().lines().any(|line| line == "tofustate_leader 1"))
     }
 
     /// Where OpenBao is, from the next start on.

@@ -15,4 +15,5 @@ mod kubectl;
 mod limits;
 mod react;
 mod replicas;
+mod storm;
 mod world;

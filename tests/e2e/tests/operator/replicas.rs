@@ -18,14 +18,14 @@ use tofustate_e2e::{
 use crate::world::{Setting, World};
 
 /// A world whose operator leads, and others beside it.
-struct Replicas {
-    world: World,
+pub(crate) struct Replicas {
+    pub(crate) world: World,
     others: Vec<Operator>,
 }
 
 impl Replicas {
     /// With a Lease that ends by itself after so many seconds.
-    fn start(test: &str, others: usize, lease: &'static str, setting: Setting) -> Option<Self> {
+    pub(crate) fn start(test: &str, others: usize, lease: &'static str, setting: Setting) -> Option<Self> {
         let mut world = World::prepare(test, setting)?;
         world.operator.set_lease(lease);
         world.operator.start();
@@ -35,9 +35,17 @@ impl Replicas {
         Some(Self { world, others })
     }
 
-    /// The replicas that answer a request, with its answer's status.
-    fn all(&self) -> impl Iterator<Item = &Operator> {
+    /// All replicas.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Operator> {
         [&self.world.operator].into_iter().chain(&self.others)
+    }
+
+    /// One of them; the first was the leader at the start.
+    pub(crate) fn get(&mut self, number: usize) -> &mut Operator {
+        match number {
+            0 => &mut self.world.operator,
+            other => &mut self.others[other - 1],
+        }
     }
 
     fn lease(&self) -> Value {

@@ -219,8 +219,7 @@ impl World {
     pub(crate) fn values(&self, namespace: &str, name: &str) -> Option<BTreeMap<String, String>> {
         let found = self.api().get(&format!("/api/v1/namespaces/{namespace}/secrets/{name}"))?;
         let data = found["data"].as_object().cloned().unwrap_or_default();
-        let text = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap();
-        Some(data.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+        Some(data.iter().map(|(key, value)| (key.clone(), decoded(value))).collect())
     }
 
     /// The token in a connection Secret.
@@ -306,6 +305,11 @@ impl World {
     pub(crate) fn policy(namespace: &str, name: &str) -> String {
         format!("tofustate/{INSTANCE}/{namespace}/{name}")
     }
+}
+
+/// A value of a Secret.
+pub(crate) fn decoded(value: &Value) -> String {
+    String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap()
 }
 
 /// The message of a condition.
