@@ -55,6 +55,11 @@ fn body(serial: u64) -> Vec<u8> {
     noisy_state(serial, if serial % 4 == 3 { 90_000 } else { 2_000 })
 }
 
+/// Whether an answer says to ask again: the store is away, a replica starts.
+fn passes(line: &Line, status: u16) -> bool {
+    matches!(status, 429 | 503) || line.new && status == 403
+}
+
 impl Runs {
     pub(super) fn new(replicas: Vec<String>) -> Self {
         Self {
@@ -74,9 +79,7 @@ impl Runs {
             let replica = &self.replicas[rand::random_range(0..self.replicas.len())];
             let url = format!("{replica}/{}{query}", line.path);
             let answer = match ask(method, &url).token(&line.token).body(send).within(PATIENCE).try_send() {
-                Ok(answer) if !matches!(answer.status(), 429 | 503) && !(line.new && answer.status() == 403) => {
-                    return Ok(answer);
-                }
+                Ok(answer) if !passes(line, answer.status()) => return Ok(answer),
                 Ok(answer) => format!("{} {}", answer.status(), answer.text()),
                 Err(error) => error.to_string(),
             };
