@@ -29,7 +29,7 @@ use crate::{
     crd::{LastHandled, OpenBaoStatus, TofuStateBackend, TofuStateBackendStatus},
     openbao::OpenBaoStores,
     registry::{Backend, Registry, ResourceName, Tenancy, open::Opener},
-    store::{Settings, State, StatePath, owners::Claimant},
+    store::{Settings, State, StatePath, machine_time, owners::Claimant},
     telemetry::ControllerMetrics,
 };
 
@@ -249,7 +249,7 @@ impl Context {
 
     /// The time, in whole seconds as a status has it.
     pub(super) fn now() -> Timestamp {
-        let now = Timestamp::now();
+        let now = machine_time();
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 }

@@ -1,6 +1,5 @@
 //! Events: what a person should see beside an object. One that cannot be written is logged and forgotten.
 
-use jiff::Timestamp;
 use k8s_openapi::{
     api::{core::v1::ObjectReference, events::v1::Event},
     apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta},
@@ -12,7 +11,10 @@ use super::{
     cluster::{Cluster, call},
     status::MANAGER,
 };
-use crate::crd::{TofuStateBackend, TofuStateBackendSpec};
+use crate::{
+    crd::{TofuStateBackend, TofuStateBackendSpec},
+    store::machine_time,
+};
 
 /// The longest note that the API server takes, in bytes.
 const MAX_NOTE: usize = 1024;
@@ -64,7 +66,7 @@ impl Events {
 
     async fn about(&self, regarding: ObjectReference, kind: Kind, reason: &str, note: &str) {
         let namespace = regarding.namespace.clone().unwrap_or_default();
-        let now = Timestamp::now();
+        let now = machine_time();
         let name = format!("{}.{:x}", regarding.name.as_deref().unwrap_or_default(), rand::random::<u64>());
         let event = Event {
             metadata: ObjectMeta { name: Some(name), namespace: Some(namespace.clone()), ..ObjectMeta::default() },

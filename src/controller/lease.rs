@@ -3,7 +3,6 @@
 
 use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll, time::Duration};
 
-use jiff::Timestamp;
 use k8s_openapi::{
     api::coordination::v1::{Lease, LeaseSpec},
     apimachinery::pkg::apis::meta::v1::MicroTime,
@@ -19,7 +18,7 @@ use super::{
     cluster::{CallError, Cluster, call},
     context::Context,
 };
-use crate::store::{BootClock, Clock as _};
+use crate::store::{BootClock, Clock as _, machine_time};
 
 /// Until when this replica holds the Lease, by [`BootClock`]. Cloning shares it.
 #[derive(Clone, Debug, Default)]
@@ -190,7 +189,7 @@ impl Election {
     /// The Lease as this replica's.
     fn taken(&self, mut metadata: ObjectMeta, former: Option<LeaseSpec>) -> Lease {
         metadata.managed_fields = None;
-        let now = MicroTime(Timestamp::now());
+        let now = MicroTime(machine_time());
         let mut spec = former.unwrap_or_default();
         if spec.holder_identity.as_deref() != Some(&self.identity) {
             spec.acquire_time = Some(now.clone());

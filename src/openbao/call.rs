@@ -8,7 +8,6 @@ use std::{
 
 use bytes::Bytes;
 use hyper::Method;
-use jiff::Timestamp;
 use tracing::{Instrument as _, Span, debug, field::Empty, info_span};
 
 use super::{
@@ -17,7 +16,7 @@ use super::{
     token::without_another,
     wire::{Answer, Ask, Connection, since},
 };
-use crate::store::{BootClock, Clock as _};
+use crate::store::{BootClock, Clock as _, machine_time};
 
 /// What is asked of OpenBao with a state's token.
 pub(super) struct Call {
@@ -171,10 +170,10 @@ impl Bao {
     }
 
     async fn exchange(&self, connection: &mut Connection, ask: &Ask<'_>) -> Result<Answer, Fault> {
-        let sent = Timestamp::now();
+        let sent = machine_time();
         let answer = self.wire().exchange(connection, ask).await?;
         if let Some(date) = answer.date {
-            self.clock().saw(date, sent, Timestamp::now());
+            self.clock().saw(date, sent, machine_time());
         }
         Span::current().record("status", answer.status);
         Ok(answer)

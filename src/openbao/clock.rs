@@ -4,15 +4,25 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::store::machine_time;
+
 /// How far OpenBao's clock is ahead of this machine's, in milliseconds.
 #[derive(Debug, Default)]
-pub(super) struct StoreClock(AtomicI64);
+pub(super) struct StoreClock {
+    ahead: AtomicI64,
+    /// As it was last told.
+    told: AtomicI64,
+}
+
+/// From how much on it is told that the clocks differ, and how much more it has to be until it is told again, in
+/// milliseconds.
+const APART: i64 = 5_000;
 
 impl StoreClock {
     /// The time there.
     pub(super) fn now(&self) -> Timestamp {
-        let now = Timestamp::now();
-        now.checked_add(SignedDuration::from_millis(self.0.load(Ordering::Relaxed))).unwrap_or(now)
+        let now = machine_time();
+        now.checked_add(SignedDuration::from_millis(self.ahead.load(Ordering::Relaxed))).unwrap_or(now)
     }
 
     /// An answer carried `date`, in whole seconds, between those moments of this machine's clock. The offset stays where
@@ -20,12 +30,16 @@ impl StoreClock {
     pub(super) fn saw(&self, date: Timestamp, sent: Timestamp, received: Timestamp) {
         let date = date.as_millisecond();
         let (least, most) = (date - received.as_millisecond(), date + 1_000 - sent.as_millisecond());
-        let before = self.0.load(Ordering::Relaxed);
+        let before = self.ahead.load(Ordering::Relaxed);
         // A clock that was set meanwhile may have turned them round.
         let after = before.clamp(least.min(most), most.max(least));
-        self.0.store(after, Ordering::Relaxed);
-        if (after - before).abs() > 60_000 {
-            tracing::warn!(seconds = after / 1_000, "OpenBao's clock and this machine's differ; OpenBao's counts");
+        self.ahead.store(after, Ordering::Relaxed);
+        if (after - self.told.load(Ordering::Relaxed)).abs() > APART {
+            self.told.store(after, Ordering::Relaxed);
+            tracing::warn!(
+                seconds = after / 1_000,
+                "OpenBao's clock is ahead of this machine's by that: locks and versions have OpenBao's time; set this machine's clock, and OpenBao's"
+            );
         }
     }
 }
@@ -39,7 +53,7 @@ mod tests {
     }
 
     fn offset(clock: &StoreClock) -> i64 {
-        clock.0.load(Ordering::Relaxed)
+        clock.ahead.load(Ordering::Relaxed)
     }
 
     #[test]

@@ -8,7 +8,10 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::{Instance, PolicyName, Token};
-use crate::{private::PrivateFolder, store::Redacted};
+use crate::{
+    private::PrivateFolder,
+    store::{Redacted, machine_time},
+};
 
 /// The format that this release writes.
 const FORMAT: u32 = 1;
@@ -191,7 +194,7 @@ impl Keeper for FileKeeper {
         let work = |this: Self, of: PolicyName| {
             let other = this.found(&of)?.filter(|(policy, _)| policy != of.as_str());
             Ok(other.map_or_else(Vec::new, |(_, kept)| {
-                let last = Retired { accessor: kept.accessor, since: Timestamp::now() };
+                let last = Retired { accessor: kept.accessor, since: machine_time() };
                 kept.retired.into_iter().chain([last]).collect()
             }))
         };

@@ -33,7 +33,7 @@ pub use crate::crd::StatePath;
 pub use budget::{Budget, Exhausted};
 pub use change::Mark;
 pub use check::{BodyError, Checker, MAX_DEPTH, StateFacts};
-pub use clock::{BootClock, Clock};
+pub use clock::{BootClock, Clock, machine_time};
 pub use closed::ClosedKv;
 pub use embedded::{DataFolder, EmbeddedKv, OpenError};
 pub use engine::{Engine, EngineOptions, Registration, Settings};

@@ -17,7 +17,7 @@ use crate::{
         request::{Reply, Request},
         tokens::{life, minted},
     },
-    store::{BootClock, Clock as _},
+    store::{BootClock, Clock as _, machine_time},
 };
 
 impl Inner {
@@ -61,7 +61,7 @@ impl Inner {
                     return self.replace(work, Some(&held.token)).await;
                 }
                 work.span = Some(Span { renewable: false, ..renewed });
-                self.tell_end(Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX));
+                self.tell_end(machine_time().saturating_add(left).unwrap_or(Timestamp::MAX));
                 Ok(())
             }
             Err(Fault::InvalidToken) => self.replace(work, Some(&held.token)).await,
@@ -178,7 +178,7 @@ impl Inner {
                 "this is a root token, which may do everything: make one with tofustate bootstrap --operator-token-file"
             );
         }
-        let at_end = || found.left.map(|left| Timestamp::now().saturating_add(left).unwrap_or(Timestamp::MAX));
+        let at_end = || found.left.map(|left| machine_time().saturating_add(left).unwrap_or(Timestamp::MAX));
         if let Some(ends) = if found.renewable { found.at_most } else { at_end() } {
             self.tell_end(ends);
         }

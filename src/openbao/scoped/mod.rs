@@ -20,7 +20,7 @@ use crate::{
         Fault, Keeper, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
         pace::{self, Pace, Supplier as _},
     },
-    store::{BootClock, Clock as _, StatePath},
+    store::{BootClock, Clock as _, StatePath, machine_time},
 };
 
 /// How long a token that was replaced still lives, for the replicas that have not seen the other yet.
@@ -161,7 +161,7 @@ impl ScopedToken {
             let held = inner.held.load_full().ok_or_else(given_up)?;
             let now = BootClock.boot();
             let ends = work.life.and_then(|life| SignedDuration::try_from(life.ends.saturating_sub(now)).ok());
-            let expires = ends.and_then(|left| Timestamp::now().checked_add(left).ok());
+            let expires = ends.and_then(|left| machine_time().checked_add(left).ok());
             Ok(Seen { policy: inner.name.to_string(), accessor: held.accessor.clone(), expires })
         })
         .await

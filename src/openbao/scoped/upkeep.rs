@@ -3,14 +3,13 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
-use jiff::Timestamp;
 use tokio::sync::Mutex;
 use tracing::{info, warn};
 
 use super::{Found, Inner, RETIRED, Replica, Span, Work, due, given_up};
 use crate::{
     openbao::{Fault, Kept, Policy, Retired, Token, pace::Supplier},
-    store::{BootClock, Clock as _},
+    store::{BootClock, Clock as _, machine_time},
 };
 
 impl Inner {
@@ -95,7 +94,7 @@ impl Inner {
         self.mend(work).await?;
         let made = self.tokens.mint(&self.name).await?;
         let replaced = old.filter(|_| lives).map(|old| old.accessor.clone());
-        retired.extend(replaced.map(|accessor| Retired { accessor, since: Timestamp::now() }));
+        retired.extend(replaced.map(|accessor| Retired { accessor, since: machine_time() }));
         let kept = Kept { token: made.token, accessor: made.accessor, retired };
         let old = old.map(|old| old.accessor.as_str());
         match self.keeper.replace(&self.name, old, Some(&kept)).await {
@@ -140,7 +139,7 @@ impl Inner {
 
     /// Ends what was replaced long enough ago.
     async fn end_retired(&self, held: &Kept) -> Result<(), Fault> {
-        let now = Timestamp::now();
+        let now = machine_time();
         let (over, retired): (Vec<_>, Vec<_>) =
             held.retired.iter().cloned().partition(|retired| now.duration_since(retired.since) >= RETIRED);
         if over.is_empty() {

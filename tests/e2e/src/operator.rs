@@ -33,6 +33,7 @@ pub struct Operator {
     server: Server,
     /// What the connection Secrets say: the same for all replicas.
     internal: String,
+    instance: &'static str,
     lease: &'static str,
 }
 
@@ -54,8 +55,13 @@ impl Operator {
     /// One that is not started yet: its namespace, ServiceAccount and rights are made, where they are not there, and OpenBao
     /// is set up for it.
     pub fn new(cluster: &Cluster, server: &Bao) -> Self {
-        let token = server.bootstrap(INSTANCE, &[]);
-        let mut operator = Self::without_store(cluster);
+        Self::of(INSTANCE, cluster, server)
+    }
+
+    /// One of another installation.
+    pub fn of(instance: &'static str, cluster: &Cluster, server: &Bao) -> Self {
+        let token = server.bootstrap(instance, &[]);
+        let mut operator = Self { instance, ..Self::without_store(cluster) };
         operator.reaches(server).env("BAO_TOKEN_FILE", path(&token));
         operator
     }
@@ -68,14 +74,20 @@ impl Operator {
         cluster.kubectl().must(&["apply", "--server-side", "-f", RBAC_FILE]);
         let config = cluster.kubeconfig("operator", &cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]));
         let server = Server::new("operator");
-        let mut operator = Self { internal: format!("http://{}", server.address()), server, lease: LEASE };
+        let mut operator =
+            Self { internal: format!("http://{}", server.address()), server, instance: INSTANCE, lease: LEASE };
         operator.env("KUBECONFIG", path(&config));
         operator
     }
 
     /// Another replica, not started yet.
     pub fn another(&self) -> Self {
-        Self { server: self.server.another(), internal: self.internal.clone(), lease: self.lease }
+        Self {
+            server: self.server.another(),
+            internal: self.internal.clone(),
+            instance: self.instance,
+            lease: self.lease,
+        }
     }
 
     /// With another time that the Lease is good, in seconds.
@@ -105,7 +117,7 @@ impl Operator {
 
     /// Starts it, and waits for nothing.
     pub fn launch(&mut self) {
-        let mut command = command(INSTANCE, &self.address(), &self.internal);
+        let mut command = command(self.instance, &self.address(), &self.internal);
         command.args(["--lease", self.lease]);
         self.spawn(command);
     }

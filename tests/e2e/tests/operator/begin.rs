@@ -14,7 +14,7 @@ use tofustate_e2e::{
     wait, with_each_client,
 };
 
-use crate::world::{Setting, Shared, World};
+use crate::world::{Setting, Shared, Side, World};
 
 with_each_client!(a_run_needs_nothing_but_the_connection_secret);
 
@@ -199,7 +199,7 @@ fn the_operator_logs_in_to_openbao_by_its_serviceaccount() {
     operator.env("TOFUSTATE_OPENBAO_KUBERNETES_AUDIENCE", ITS_OWN);
     operator.env("TOFUSTATE_OPENBAO_KUBERNETES_TOKEN_FILE", file.to_str().unwrap());
     operator.start();
-    let mut world = World { operator, server, cluster };
+    let mut world = World { side: Side { operator, cluster }, server };
     let namespace = world.cluster.namespace("login");
     world.ready(&namespace, json!({}));
     world.write("login/app", &world.token(&namespace, "app"), 1);

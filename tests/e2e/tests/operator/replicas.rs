@@ -59,7 +59,7 @@ fn leads(operator: &Operator) {
 }
 
 /// Waits until a replica answers a request so.
-fn until(operator: &Operator, method: &str, path: &str, token: &str, status: u16) {
+pub(crate) fn until(operator: &Operator, method: &str, path: &str, token: &str, status: u16) {
     wait::until(&format!("{method} {path}: {status}"), || {
         match ask(method, &operator.url(path)).token(token).send().status() {
             found if found == status => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ops::Deref,
+    ops::{Deref, DerefMut},
     sync::{Arc, Mutex, PoisonError, Weak},
 };
 
@@ -18,12 +18,31 @@ use tofustate_e2e::{
     wait,
 };
 
-/// A cluster with the definition and the admission policies, an OpenBao that is set up, and an operator.
-pub(crate) struct World {
+/// A cluster with the definition, and an operator.
+pub(crate) struct Side {
     // In the order in which they end.
     pub(crate) operator: Operator,
-    pub(crate) server: Bao,
     pub(crate) cluster: Cluster,
+}
+
+/// One with the admission policies, and an OpenBao that is set up.
+pub(crate) struct World {
+    pub(crate) side: Side,
+    pub(crate) server: Bao,
+}
+
+impl Deref for World {
+    type Target = Side;
+
+    fn deref(&self) -> &Side {
+        &self.side
+    }
+}
+
+impl DerefMut for World {
+    fn deref_mut(&mut self) -> &mut Side {
+        &mut self.side
+    }
 }
 
 /// How a world is set up.
@@ -104,9 +123,41 @@ impl World {
         for arg in setting.args {
             operator.arg(arg);
         }
-        Some(Self { operator, server, cluster })
+        Some(Self { side: Side { operator, cluster }, server })
     }
 
+    pub(crate) fn at(namespace: &str, name: &str) -> String {
+        format!("{}/{name}", tofustates(namespace))
+    }
+
+    /// What OpenBao has under a key of the mount.
+    pub(crate) fn entry(&self, key: &str) -> Option<Value> {
+        let answer = self.server.api().ask("GET", &format!("states/data/{key}"), &Value::Null).unwrap();
+        (answer.status == 200).then(|| answer.body["data"]["data"].clone())
+    }
+
+    /// The owner entry of a path.
+    pub(crate) fn owner(&self, path: &str) -> Option<Value> {
+        let entry = self.entry(&format!(".owners/{}", path.replace('/', ":")))?;
+        let text = entry.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
+        Some(serde_json::from_str(&text).unwrap())
+    }
+
+    pub(crate) fn policy(namespace: &str, name: &str) -> String {
+        format!("tofustate/{INSTANCE}/{namespace}/{name}")
+    }
+
+    /// Another cluster over the same OpenBao, with an operator of this installation, which looks at everything every 10 s.
+    pub(crate) fn another(&self, test: &str, instance: &'static str) -> Side {
+        let cluster = Setup { crds: true, ..Setup::default() }.start(test).expect("there is one already");
+        let mut operator = Operator::of(instance, &cluster, &self.server);
+        operator.arg("--resync").arg("10");
+        operator.start();
+        Side { operator, cluster }
+    }
+}
+
+impl Side {
     pub(crate) fn api(&self) -> &Api {
         self.cluster.api()
     }
@@ -131,12 +182,8 @@ impl World {
         self.api().create(&format!("{}?fieldValidation=Strict", tofustates(namespace)), &object)
     }
 
-    pub(crate) fn at(namespace: &str, name: &str) -> String {
-        format!("{}/{name}", tofustates(namespace))
-    }
-
     pub(crate) fn get(&self, namespace: &str, name: &str) -> Option<Value> {
-        self.api().get(&Self::at(namespace, name))
+        self.api().get(&World::at(namespace, name))
     }
 
     /// Waits until a resource is so; a failure shows it with what the operator said.
@@ -173,7 +220,7 @@ impl World {
     pub(crate) fn annotate(&self, namespace: &str, name: &str, annotation: &str, value: impl Into<Value>) {
         let key = format!("tofustate.io/{annotation}");
         let patch = json!({"metadata": {"annotations": {key: value.into()}}});
-        self.api().merge(&Self::at(namespace, name), &patch).done();
+        self.api().merge(&World::at(namespace, name), &patch).done();
     }
 
     /// Asks for a look now, and waits until it was taken.
@@ -188,7 +235,7 @@ impl World {
 
     /// Changes the spec.
     pub(crate) fn change(&self, namespace: &str, name: &str, spec: Value) {
-        self.api().merge(&Self::at(namespace, name), &json!({"spec": spec})).done();
+        self.api().merge(&World::at(namespace, name), &json!({"spec": spec})).done();
     }
 
     /// The API as a user of the namespace with these ClusterRoles, once they hold.
@@ -272,24 +319,11 @@ impl World {
         })
     }
 
-    /// What OpenBao has under a key of the mount.
-    pub(crate) fn entry(&self, key: &str) -> Option<Value> {
-        let answer = self.server.api().ask("GET", &format!("states/data/{key}"), &Value::Null).unwrap();
-        (answer.status == 200).then(|| answer.body["data"]["data"].clone())
-    }
-
-    /// The owner entry of a path.
-    pub(crate) fn owner(&self, path: &str) -> Option<Value> {
-        let entry = self.entry(&format!(".owners/{}", path.replace('/', ":")))?;
-        let text = entry.as_object().unwrap().values().next().unwrap().as_str().unwrap().to_owned();
-        Some(serde_json::from_str(&text).unwrap())
-    }
-
     /// Deletes a resource, and waits until it is gone. That a run has ended comes into the status a moment later, and until
     /// then the admission policy refuses.
     pub(crate) fn delete(&self, namespace: &str, name: &str) {
         wait::until(&format!("{namespace}/{name} may be deleted"), || {
-            let answer = self.api().delete(&Self::at(namespace, name));
+            let answer = self.api().delete(&World::at(namespace, name));
             if answer.status == 403 { Err(answer.refused(403)) } else { Ok(answer.done()) }
         });
         self.until_gone(namespace, name);
@@ -300,10 +334,6 @@ impl World {
             None => Ok(()),
             Some(found) => Err(format!("{found:#}; the operator said\n{}", self.operator.said())),
         });
-    }
-
-    pub(crate) fn policy(namespace: &str, name: &str) -> String {
-        format!("tofustate/{INSTANCE}/{namespace}/{name}")
     }
 }
 
