@@ -34,12 +34,13 @@ const KEPT_APART: &[&str] = &[
 const LAYERS: &[Layer] = &[
     Layer { name: "crd", knows: &[], packages: &["kube", "k8s_openapi"] },
     Layer { name: "telemetry", knows: &[], packages: &["reqwest"] },
+    Layer { name: "rate", knows: &[], packages: &[] },
     Layer { name: "store", knows: &["crd", "telemetry"], packages: &["redb"] },
     Layer { name: "private", knows: &["store"], packages: &[] },
     Layer { name: "registry", knows: &["crd", "store", "private", "telemetry"], packages: &[] },
     Layer {
         name: "openbao",
-        knows: &["crd", "store", "private", "telemetry"],
+        knows: &["crd", "store", "private", "rate", "telemetry"],
         packages: &["vaultrs", "rustify", "reqwest", "hyper", "hyper_util"],
     },
     Layer {
@@ -49,12 +50,12 @@ const LAYERS: &[Layer] = &[
     },
     Layer {
         name: "controller",
-        knows: &["crd", "store", "registry", "openbao", "telemetry"],
-        packages: &["kube", "k8s_openapi", "tower"],
+        knows: &["crd", "store", "registry", "openbao", "rate", "telemetry"],
+        packages: &["kube", "k8s_openapi", "hyper", "tower"],
     },
     Layer {
         name: "cli",
-        knows: &["crd", "store", "private", "registry", "openbao", "http", "controller", "telemetry"],
+        knows: &["crd", "store", "private", "rate", "registry", "openbao", "http", "controller", "telemetry"],
         packages: &["clap", "axum", "reqwest"],
     },
 ];
