@@ -100,7 +100,7 @@ async fn no_error_no_debug_and_no_log_line_shows_what_is_secret() {
     let state_there = String::from_utf8(secret_state(1, 0)).unwrap();
     let heads = [
         head.replacen("\"epoch\"", &format!("\"{MARKER}\":\"{MARKER}\",\"epoch\""), 1),
-        head.replacen("\"format\":1", &format!("\"format\":\"{MARKER}\""), 1),
+        head.replacen("\"format\":2", &format!("\"format\":\"{MARKER}\""), 1),
         head.replacen("\"since\":\"", &format!("\"since\":\"{MARKER}"), 1),
         state_there,
         MARKER.to_owned(),

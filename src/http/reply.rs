@@ -95,7 +95,9 @@ fn status(error: &StateError) -> (StatusCode, &'static str) {
                 (S::CONFLICT, "no_such_version")
             }
             Refusal::HeadFull { .. } => (S::PAYLOAD_TOO_LARGE, "head_full"),
-            Refusal::NotKept | Refusal::ObjectTrashed | Refusal::Unknown => (S::SERVICE_UNAVAILABLE, "try_again"),
+            Refusal::NotKept | Refusal::ObjectTrashed | Refusal::NotNewest | Refusal::Unknown => {
+                (S::SERVICE_UNAVAILABLE, "try_again")
+            }
             Refusal::ForeignOwner(_) => (S::SERVICE_UNAVAILABLE, "foreign_owner"),
         },
         StateError::LockInfo(LockInfoError::TooLarge(_)) => (S::PAYLOAD_TOO_LARGE, "too_large"),

@@ -32,7 +32,7 @@ impl State {
                         rest.advance(part.len());
                         object.parts += 1;
                     }
-                    Err(PartError::Missing) => {
+                    Err(PartError::Missing(_)) => {
                         let size = self.inner.part_size().min(rest.len());
                         self.inner.put_parts(&object.name, &mut index.clone(), rest.slice(..size), budget).await?;
                     }
@@ -78,14 +78,15 @@ impl State {
         let mut intake = Intake::new(inner.settings.load().max_size);
         intake.push(body)?;
         let taken = intake.finish()?;
-        let stored = taken.rest.len() as u64;
+        let rest = taken.rest.compressed()?;
+        let stored = rest.len() as u64;
         let place = if stored <= inner.shared.options.inline.version {
-            let inline = Inline::new(&taken.rest).map_err(|error| internal(error.to_string()))?;
+            let inline = Inline::new(&rest).map_err(|error| internal(error.to_string()))?;
             Body::Inline(inline)
         } else {
             // Where this breaks off, the sweep finds them.
             let mut object = ObjectRef { name: object_name(1), parts: 0 };
-            inner.put_parts(&object.name, &mut object.parts, taken.rest.clone(), budget).await?;
+            inner.put_parts(&object.name, &mut object.parts, rest, budget).await?;
             Body::Object(object)
         };
         let ask = WriteRequest {
@@ -95,7 +96,7 @@ impl State {
             size: taken.size,
             sha256: taken.sha256,
             md5: taken.md5,
-            body: Some(NewBody { body: place, stored }),
+            body: Some(NewBody { body: place, stored, of: None }),
             lock_required: false,
             tried: Vec::new(),
         };

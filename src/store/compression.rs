@@ -8,6 +8,8 @@ use zstd::bulk::{Compressor, Decompressor};
 pub(super) const LEVEL: i32 = 3;
 /// Bodies up to this size are compressed in one go, with tables that fit them.
 pub(super) const SMALL: usize = 64 * 1024;
+/// What is larger gets contexts of its own, which take megabytes.
+const KEPT: usize = 256 * 1024;
 
 /// A context, and whether it has a dictionary.
 struct Context<T> {
@@ -24,12 +26,18 @@ thread_local! {
 
 /// One frame. What is like something in `dictionary` takes next to nothing; whoever reads the frame needs it as well.
 pub(super) fn compress(dictionary: &[u8], bytes: &[u8]) -> io::Result<Vec<u8>> {
+    if bytes.len().max(dictionary.len()) > KEPT {
+        return Compressor::with_dictionary(LEVEL, dictionary)?.compress(bytes);
+    }
     let set = |context: &mut Compressor<'static>| context.set_dictionary(LEVEL, dictionary);
     COMPRESSOR.with_borrow_mut(|slot| with(slot, || Compressor::new(LEVEL), dictionary, set)?.compress(bytes))
 }
 
 /// What one frame has, at most `most` bytes of it.
 pub(super) fn decompress(dictionary: &[u8], frame: &[u8], most: usize) -> io::Result<Vec<u8>> {
+    if dictionary.len() > KEPT {
+        return Decompressor::with_dictionary(dictionary)?.decompress(frame, most);
+    }
     let set = |context: &mut Decompressor<'static>| context.set_dictionary(dictionary);
     DECOMPRESSOR.with_borrow_mut(|slot| with(slot, Decompressor::new, dictionary, set)?.decompress(frame, most))
 }

@@ -12,8 +12,9 @@ use super::{
     BootClock, Clock, Kv, State, StatePath,
     background::Background,
     change::{Known, Mark},
-    head::{InlineLimits, Owner, Retention},
+    head::{InlineLimits, Owner, PatchLimits, Retention},
     shares::{Share, Shares},
+    wholes::Wholes,
 };
 use crate::telemetry::EngineMetrics;
 
@@ -22,6 +23,10 @@ use crate::telemetry::EngineMetrics;
 pub struct EngineOptions {
     /// How much of the states' bytes stands in the heads themselves.
     pub inline: InlineLimits,
+    /// How large states stand in the heads as what differs from the ones before.
+    pub patches: PatchLimits,
+    /// Bytes of such states that are kept in memory, of all states together.
+    pub wholes: usize,
     /// Large uploads at a time, over all states; one namespace has half of them at most.
     pub uploads: usize,
     /// Answers of large states at a time; one namespace has half of them at most.
@@ -38,6 +43,8 @@ impl Default for EngineOptions {
     fn default() -> Self {
         Self {
             inline: InlineLimits::default(),
+            patches: PatchLimits::default(),
+            wholes: 16 << 20,
             uploads: 8,
             reads: 32,
             head_age: Duration::from_secs(10),
@@ -117,6 +124,7 @@ pub(super) struct Shared {
     uploads: Shares,
     reads: Shares,
     pub(super) background: Background,
+    pub(super) wholes: Wholes,
 }
 
 impl Engine {
@@ -130,8 +138,8 @@ impl Engine {
     #[must_use]
     pub fn with_clock(options: EngineOptions, metrics: EngineMetrics, clock: Arc<dyn Clock>) -> Self {
         let (uploads, reads) = (Shares::new(options.uploads), Shares::new(options.reads));
-        let background = Background::default();
-        Self { shared: Arc::new(Shared { options, clock, metrics, uploads, reads, background }) }
+        let (background, wholes) = (Background::default(), Wholes::new(options.wholes));
+        Self { shared: Arc::new(Shared { options, clock, metrics, uploads, reads, background, wholes }) }
     }
 
     /// A state of this engine. Nothing is read or written yet: [`State::register`] does that. Open a path once: two

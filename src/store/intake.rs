@@ -20,11 +20,13 @@ pub(super) struct Intake {
     md5: Md5,
     size: u64,
     limit: u64,
+    /// Bodies up to this size are kept whole until their end.
+    held: usize,
     out: Out,
 }
 
 enum Out {
-    /// The body so far.
+    /// The body so far, whole.
     Small(Vec<u8>),
     /// Compressed bytes that nobody took yet are in the encoder's vector.
     Stream(Box<Encoder<'static, Vec<u8>>>),
@@ -39,8 +41,25 @@ pub(super) struct Taken {
     pub(super) sha256: Sha256Sum,
     /// In base64.
     pub(super) md5: String,
+    pub(super) rest: Rest,
+}
+
+/// What is left of a body to be stored.
+pub(super) enum Rest {
+    /// All of it, as it came.
+    Whole(Vec<u8>),
     /// Compressed bytes that were not taken before.
-    pub(super) rest: Vec<u8>,
+    Compressed(Vec<u8>),
+}
+
+impl Rest {
+    /// Compressed.
+    pub(super) fn compressed(self) -> Result<Vec<u8>, StateError> {
+        match self {
+            Self::Whole(body) => compress(&[], &body).map_err(compressing),
+            Self::Compressed(bytes) => Ok(bytes),
+        }
+    }
 }
 
 impl Intake {
@@ -51,6 +70,7 @@ impl Intake {
             md5: Md5::new(),
             size: 0,
             limit,
+            held: SMALL,
             out: Out::Small(Vec::new()),
         }
     }
@@ -60,8 +80,13 @@ impl Intake {
         self.size
     }
 
-    /// Whether `more` bytes would have the body compressed as it comes, so that parts of it can be stored.
-    pub(super) fn would_stream(&self, more: usize) -> bool {
+    /// Keeps a body of up to so many bytes whole until its end, to be told from another.
+    pub(super) fn hold(&mut self, most: usize) {
+        self.held = most.max(SMALL);
+    }
+
+    /// Whether `more` bytes would make it a large body.
+    pub(super) fn is_large(&self, more: usize) -> bool {
         match &self.out {
             Out::Small(body) => body.len() + more > SMALL && self.size + more as u64 <= self.limit,
             Out::Stream(_) => true,
@@ -79,7 +104,7 @@ impl Intake {
         self.sha256.update(bytes);
         self.md5.update(bytes);
         match &mut self.out {
-            Out::Small(body) if body.len() + bytes.len() <= SMALL => body.extend_from_slice(bytes),
+            Out::Small(body) if body.len() + bytes.len() <= self.held => body.extend_from_slice(bytes),
             Out::Small(body) => {
                 let mut encoder = Encoder::new(Vec::new(), LEVEL).map_err(compressing)?;
                 encoder.write_all(body).map_err(compressing)?;
@@ -107,9 +132,9 @@ impl Intake {
     pub(super) fn finish(self) -> Result<Taken, StateError> {
         let facts = self.checker.finish()?;
         let rest = match self.out {
-            Out::Small(body) => compress(&[], &body).map_err(compressing)?,
-            Out::Stream(encoder) => encoder.finish().map_err(compressing)?,
-            Out::Nothing => Vec::new(),
+            Out::Small(body) => Rest::Whole(body),
+            Out::Stream(encoder) => Rest::Compressed(encoder.finish().map_err(compressing)?),
+            Out::Nothing => Rest::Compressed(Vec::new()),
         };
         Ok(Taken {
             facts,
@@ -127,7 +152,7 @@ pub(super) fn split(bytes: &mut Vec<u8>, size: usize) -> Bytes {
     std::mem::replace(bytes, rest).into()
 }
 
-fn compressing(error: std::io::Error) -> StateError {
+pub(super) fn compressing(error: std::io::Error) -> StateError {
     StateError::Internal { doing: "compressing the state", fault: error.to_string() }
 }
 

@@ -28,6 +28,7 @@ mod shares;
 mod state;
 mod stores;
 mod upload;
+mod wholes;
 
 pub use crate::crd::StatePath;
 pub use budget::{Budget, Exhausted};

@@ -14,6 +14,7 @@ pub const ALL: &[&str] = &[
     "answer-from-cached-head",
     "parts-deleted-after-cas",
     "lost-head-made-anew",
+    "root-deleted-while-needed",
 ];
 
 /// Whether this bug is switched on.

@@ -8,8 +8,8 @@ use super::{
 
 /// Why a part could not be had.
 pub(super) enum PartError {
-    /// It is not there.
-    Missing,
+    /// It, which is named, is not there.
+    Missing(String),
     /// It is there and is not what the head says.
     Damaged(String),
     /// The store did not answer.
@@ -79,7 +79,8 @@ impl Inner {
         let before = budget.clone();
         let entry = loop {
             match self.call("get_part", budget, self.kv.get(&key)).await {
-                Ok(entry) => break entry.ok_or(PartError::Missing)?,
+                Ok(Some(entry)) => break entry,
+                Ok(None) => return Err(PartError::Missing(format!("part {index} of object {}", object.name))),
                 Err(error) => {
                     self.retry("reading a part of the state", budget, error).await.map_err(PartError::Store)?;
                 }

@@ -27,6 +27,8 @@ pub struct Reader {
     /// `None` once the frame has ended.
     decoder: Option<Decoder<'static>>,
     input: Bytes,
+    /// Of a patch: the state itself, as far as it did not leave yet.
+    plain: Bytes,
     /// Parts that are still to come.
     rest: Option<(ObjectRef, u32)>,
     sha256: Sha256,
@@ -90,11 +92,19 @@ impl State {
                 Body::Object(object) => match self.inner.get_part(object, 0, budget).await {
                     Ok(part) => (part, Some((object.clone(), 1))),
                     // It may have gone because the version did: look again, once for each head.
-                    Err(PartError::Missing) if before.as_ref().is_none_or(|before| before.body != version.body) => {
+                    Err(PartError::Missing(_)) if before.as_ref().is_none_or(|before| before.body != version.body) => {
                         before = Some(version);
                         continue;
                     }
-                    Err(error) => return Err(part_error(&version, object, 0, error)),
+                    Err(error) => return Err(part_error(&version, error)),
+                },
+                Body::Patch(_) => match self.inner.whole(&base.head, &version, budget).await {
+                    Ok(whole) => return Reader::of_whole(self, version, whole, place, budget).await.map(Some),
+                    Err(PartError::Missing(_)) if before.as_ref().is_none_or(|before| before.body != version.body) => {
+                        before = Some(version);
+                        continue;
+                    }
+                    Err(error) => return Err(part_error(&version, error)),
                 },
             };
             if rest.is_none() && version.size > PIECE as u64 {
@@ -122,7 +132,33 @@ impl Reader {
     ) -> Result<Self, StateError> {
         let decoder = Some(decoder().map_err(|error| damaged(&version, error))?);
         let (state, sha256) = (state.clone(), Sha256::new());
-        Ok(Self { state, version, decoder, input, rest, sha256, size: 0, held: None, place: None, whole: false })
+        Ok(Self {
+            state,
+            version,
+            decoder,
+            input,
+            rest,
+            sha256,
+            size: 0,
+            held: None,
+            place: None,
+            whole: false,
+            plain: Bytes::new(),
+        })
+    }
+
+    /// Of a state that is there whole, and checked.
+    async fn of_whole(
+        state: &State,
+        version: Arc<Version>,
+        whole: Bytes,
+        place: Option<Place>,
+        budget: &mut Budget,
+    ) -> Result<Self, StateError> {
+        let mut reader = Self::new(state, version, Bytes::new(), None)?;
+        (reader.decoder, reader.plain, reader.place) = (None, whole, place);
+        reader.held = reader.piece(budget).await?;
+        Ok(reader)
     }
 
     /// Reads all of it and keeps nothing.
@@ -179,8 +215,14 @@ impl Reader {
         Ok(body)
     }
 
-    /// Decompresses the next piece.
+    /// Decompresses the next piece, where it has to be.
     async fn piece(&mut self, budget: &mut Budget) -> Result<Option<Bytes>, StateError> {
+        if !self.plain.is_empty() {
+            let piece = self.plain.split_to(PIECE.min(self.plain.len()));
+            self.sha256.update(&piece);
+            self.size += piece.len() as u64;
+            return Ok(Some(piece));
+        }
         let left = usize::try_from(self.version.size - self.size.min(self.version.size)).unwrap_or(usize::MAX);
         // One byte more than there should be: so that too many are noticed.
         let mut out = Vec::with_capacity(PIECE.min(left.saturating_add(1)));
@@ -213,7 +255,7 @@ impl Reader {
                     let (object, at) = (object.clone(), *index);
                     *index += 1;
                     let part = self.state.inner.get_part(&object, at, budget).await;
-                    self.input = part.map_err(|error| part_error(&self.version, &object, at, error))?;
+                    self.input = part.map_err(|error| part_error(&self.version, error))?;
                 }
                 _ => return Ok(None),
             }
@@ -264,9 +306,9 @@ fn damaged(version: &Version, fault: impl ToString) -> StateError {
     StateError::DamagedVersion { version: version.number, fault: fault.to_string() }
 }
 
-fn part_error(version: &Version, object: &ObjectRef, index: u32, error: PartError) -> StateError {
+fn part_error(version: &Version, error: PartError) -> StateError {
     match error {
-        PartError::Missing => damaged(version, format!("part {index} of object {} is missing", object.name)),
+        PartError::Missing(what) => damaged(version, format!("{what} is missing")),
         PartError::Damaged(fault) => damaged(version, fault),
         PartError::Store(error) => error,
     }

@@ -2,14 +2,16 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{info, warn};
 
 use super::{
     Budget, OpId, State, StateError,
-    head::{Body, Inline, NewBody, ObjectRef, Refusal, Step, WriteDone, WriteRequest},
+    compression::{SMALL, compress, decompress},
+    head::{Body, Inline, NewBody, ObjectRef, Patch, Refusal, Step, WriteDone, WriteRequest},
     intake,
-    intake::{Intake, Taken},
+    intake::{Intake, Rest, Taken},
     mutant, object_name,
     shares::Place,
     state::attempt,
@@ -140,7 +142,7 @@ impl Upload {
     async fn push_inner(&mut self, bytes: &[u8], budget: &mut Budget) -> Result<(), StateError> {
         let Some(intake) = &mut self.intake else { return Ok(()) };
         // First the turn, then the memory.
-        if self.large.is_none() && intake.would_stream(bytes.len()) {
+        if self.large.is_none() && intake.is_large(bytes.len()) {
             self.begin_large(budget).await?;
         }
         let Some(intake) = &mut self.intake else { return Ok(()) };
@@ -175,20 +177,95 @@ impl Upload {
         if let Some(announced) = self.length.filter(|length| *length != intake.size()) {
             return Err(StateError::CutShort { found: intake.size(), announced });
         }
-        let taken = intake.finish()?;
+        let mut taken = intake.finish()?;
         if self.content_md5.as_ref().is_some_and(|md5| *md5 != taken.md5) {
             return Err(StateError::Md5Mismatch);
         }
-        let late = mutant::is("head-before-parts") && taken.rest.len() as u64 > self.inline_most();
-        let rest = if late { taken.rest.clone() } else { Vec::new() };
-        let body = self.store(&taken, late, budget).await?;
-        let done = self.swap(&taken, body, budget).await?;
-        if late {
-            let state = self.state.clone();
-            state.inner.put_parts(&self.object, &mut self.parts, rest, budget).await?;
-        }
+        let done = match std::mem::replace(&mut taken.rest, Rest::Compressed(Vec::new())) {
+            Rest::Whole(body) => self.finish_whole(&taken, body.into(), budget).await?,
+            Rest::Compressed(rest) => self.finish_compressed(&taken, rest, budget).await?,
+        };
         self.report(&taken, &done);
         Ok(done)
+    }
+
+    /// Of a body that is there whole: as a patch, where that is small.
+    async fn finish_whole(
+        &mut self,
+        taken: &Taken,
+        whole: Bytes,
+        budget: &mut Budget,
+    ) -> Result<WriteDone, StateError> {
+        let compressed = || compress(&[], &whole).map_err(intake::compressing);
+        let small = if whole.len() <= SMALL { Some(compressed()?) } else { None };
+        let fits = small.as_ref().is_some_and(|frame| frame.len() as u64 <= self.inline_most());
+        let patch = if fits { None } else { self.patch(taken, &whole, budget).await };
+        let base = patch.as_ref().and_then(|patch| patch.of.map(|(_, sum)| sum));
+        let patched = match patch {
+            Some(patch) => match self.swap(taken, Some(patch), budget).await {
+                // Another was faster: then it is stored as it is. No swap names that object yet.
+                Err(StateError::Refused(Refusal::NotNewest)) => {
+                    self.swap_sent = false;
+                    None
+                }
+                done => Some(done?),
+            },
+            None => None,
+        };
+        let done = match (patched, small) {
+            (Some(done), _) => done,
+            (None, Some(frame)) => self.finish_compressed(taken, frame, budget).await?,
+            (None, None) => self.finish_compressed(taken, compressed()?, budget).await?,
+        };
+        // The next one is told from it.
+        if !done.repeated && !fits && whole.len() as u64 <= self.state.inner.shared.options.patches.state {
+            self.state.inner.shared.wholes.put(taken.sha256, &whole, base.as_ref());
+        }
+        Ok(done)
+    }
+
+    async fn finish_compressed(
+        &mut self,
+        taken: &Taken,
+        rest: Vec<u8>,
+        budget: &mut Budget,
+    ) -> Result<WriteDone, StateError> {
+        let late = mutant::is("head-before-parts") && rest.len() as u64 > self.inline_most();
+        let after = if late { rest.clone() } else { Vec::new() };
+        let body = self.store(rest, late, budget).await?;
+        let done = self.swap(taken, body, budget).await?;
+        if late {
+            let state = self.state.clone();
+            state.inner.put_parts(&self.object, &mut self.parts, after, budget).await?;
+        }
+        Ok(done)
+    }
+
+    /// The state as what differs from the newest version, where that saves anything and can be had.
+    async fn patch(&self, taken: &Taken, whole: &Bytes, budget: &mut Budget) -> Option<NewBody> {
+        let (inner, limits) = (&self.state.inner, &self.state.inner.shared.options.patches);
+        if self.refused.is_some() || taken.facts.encrypted || taken.size > limits.state {
+            return None;
+        }
+        let head = match inner.cached_head() {
+            Some(head) => head,
+            // The swap would read it.
+            None => inner.load(budget).await.ok()?.head,
+        };
+        let (newest, most) = head.patchable(limits)?;
+        let base = match inner.whole(&head, newest, budget).await {
+            Ok(base) => base,
+            Err(_) => {
+                warn!(path = %inner.path, version = newest.number, "it cannot be read: the next one is stored whole");
+                return None;
+            }
+        };
+        let delta = compress(&base, whole).ok().filter(|delta| delta.len() as u64 <= most)?;
+        // What is acknowledged has to come out of it again.
+        let again = decompress(&base, &delta, whole.len()).ok()?;
+        let deltas = vec![Inline::new(&delta).ok().filter(|_| again == *whole)?];
+        let (stored, of) = (delta.len() as u64, Some((newest.number, newest.sha256)));
+        Some(NewBody { body: Body::Patch(Patch { root: None, deltas }), stored, of })
     }
 
     fn inline_most(&self) -> u64 {
@@ -196,24 +273,24 @@ impl Upload {
     }
 
     /// Stores what is left of the body, unless it is small enough for the head or can only be a repeat.
-    async fn store(&mut self, taken: &Taken, late: bool, budget: &mut Budget) -> Result<Option<NewBody>, StateError> {
+    async fn store(&mut self, rest: Vec<u8>, late: bool, budget: &mut Budget) -> Result<Option<NewBody>, StateError> {
         if self.refused.is_some() {
             return Ok(None);
         }
         let inner = self.state.inner.clone();
-        let stored = self.stored + taken.rest.len() as u64;
+        let stored = self.stored + rest.len() as u64;
         if self.parts == 0 && stored <= self.inline_most() {
-            let inline = Inline::new(&taken.rest).map_err(|error| StateError::Internal {
+            let inline = Inline::new(&rest).map_err(|error| StateError::Internal {
                 doing: "putting the state into its head",
                 fault: error.to_string(),
             })?;
-            return Ok(Some(NewBody { body: Body::Inline(inline), stored }));
+            return Ok(Some(NewBody { body: Body::Inline(inline), stored, of: None }));
         }
         let mut parts = self.parts;
         if late {
-            parts += u32::try_from(taken.rest.len().div_ceil(inner.part_size())).unwrap_or(u32::MAX);
+            parts += u32::try_from(rest.len().div_ceil(inner.part_size())).unwrap_or(u32::MAX);
         } else {
-            inner.put_parts(&self.object, &mut self.parts, taken.rest.clone(), budget).await?;
+            inner.put_parts(&self.object, &mut self.parts, rest, budget).await?;
             parts = self.parts;
         }
         let object = ObjectRef { name: self.object.clone(), parts };
@@ -223,7 +300,7 @@ impl Upload {
                 "parts of this upload are gone from the store: was it set back? Send the state again".to_owned();
             return Err(StateError::Unavailable { doing: "writing the state", message, retry_after: None });
         }
-        Ok(Some(NewBody { body: Body::Object(object), stored }))
+        Ok(Some(NewBody { body: Body::Object(object), stored, of: None }))
     }
 
     async fn swap(
@@ -293,10 +370,18 @@ impl Upload {
         let Some(process) = inner.uploads.place(budget).await else { return Err(StateError::Busy { doing }) };
         self.large = Some(Large { _guard: inner.shared.metrics.upload(), _process: process, _path: path });
         // Its own LOCK has just shown the head, as a rule. The swap at the end decides.
-        match inner.cached_head() {
-            Some(head) if self.in_the_way(Some(&head)).is_none() => Ok(()),
-            _ => self.look(budget).await,
+        if inner.cached_head().is_none_or(|head| self.in_the_way(Some(&head)).is_some()) {
+            self.look(budget).await?;
         }
+        // Clients announce a length; what comes without one may be as long as it likes, and streams.
+        let limits = &inner.shared.options.patches;
+        if self.length.is_some_and(|length| length <= limits.state)
+            && inner.cached_head().is_some_and(|head| head.patchable(limits).is_some())
+            && let Some(intake) = &mut self.intake
+        {
+            intake.hold(usize::try_from(limits.state).unwrap_or(usize::MAX));
+        }
+        Ok(())
     }
 
     /// An upload whose lock is gone ends at once; one that was too slow as well.

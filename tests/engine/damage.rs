@@ -32,7 +32,7 @@ impl History {
     async fn object(&self, number: u64) -> ObjectRef {
         match &self.world.head().await.version(number).unwrap().body {
             Body::Object(object) => object.clone(),
-            Body::Inline(_) | Body::Delta(_) => panic!("version {number} is in the head"),
+            Body::Inline(_) | Body::Delta(_) | Body::Patch(_) => panic!("version {number} is in the head"),
         }
     }
 
@@ -213,14 +213,14 @@ fn alter(head: &mut Head, number: u64, change: impl FnOnce(&mut Version)) {
 fn object_of(version: &mut Version, change: impl FnOnce(&mut ObjectRef)) {
     match &mut version.body {
         Body::Object(object) => change(object),
-        Body::Inline(_) | Body::Delta(_) => panic!("it is in the head"),
+        Body::Inline(_) | Body::Delta(_) | Body::Patch(_) => panic!("it is in the head"),
     }
 }
 
 fn inline_bytes(head: &Head, number: u64) -> Vec<u8> {
     match &head.version(number).unwrap().body {
         Body::Inline(inline) => inline.bytes().unwrap(),
-        Body::Delta(_) | Body::Object(_) => panic!("it does not stand whole in the head"),
+        Body::Delta(_) | Body::Object(_) | Body::Patch(_) => panic!("it does not stand whole in the head"),
     }
 }
 

@@ -49,13 +49,13 @@ async fn whatever_stands_there_is_left_alone() {
     let good = world.head_text().await;
     let not_a_head = |error: &HeadError| matches!(error, HeadError::NotAHead(_));
     let damaged = |error: &HeadError| matches!(error, HeadError::Damaged(_));
-    let newer = |error: &HeadError| matches!(error, HeadError::UnknownFormat(2));
+    let newer = |error: &HeadError| matches!(error, HeadError::UnknownFormat(3));
     type Expected<'a> = &'a dyn Fn(&HeadError) -> bool;
-    let no_format = good.replacen("\"format\":1,", "", 1);
-    let format_2 = good.replacen("\"format\":1,", "\"format\":2,\"more\":[],", 1);
+    let no_format = good.replacen("\"format\":2,", "", 1);
+    let format_3 = good.replacen("\"format\":2,", "\"format\":3,\"more\":[],", 1);
     let other_sum = good.replacen("\"sha256\":\"", "\"sha256\":\"zz", 1);
     let no_counter = good.replacen("\"next\":3", "\"next\":1", 1);
-    assert!(no_format != good && format_2 != good && other_sum != good && no_counter != good);
+    assert!(no_format != good && format_3 != good && other_sum != good && no_counter != good);
     let large = format!("{good}{}", " ".repeat(MAX_HEAD));
     let cases: [(&str, &str, Expected<'_>); 12] = [
         ("nothing", "", &not_a_head),
@@ -65,7 +65,7 @@ async fn whatever_stands_there_is_left_alone() {
         ("half a head", &good[..good.len() / 2], &not_a_head),
         ("a head less a byte", &good[..good.len() - 1], &not_a_head),
         ("no format", &no_format, &not_a_head),
-        ("a newer format", &format_2, &newer),
+        ("a newer format", &format_3, &newer),
         ("a version without its sum", &other_sum, &damaged),
         ("a counter that went back", &no_counter, &damaged),
         ("a head and more", &format!("{good}x"), &not_a_head),

@@ -14,6 +14,9 @@ mod heads;
 mod life;
 mod meanwhile;
 mod owners;
+mod patches;
 mod refusals;
+#[path = "../common/states.rs"]
+mod states;
 mod uploads;
 mod world;

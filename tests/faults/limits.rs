@@ -39,7 +39,7 @@ async fn states_at_every_limit_are_read_as_they_were_written() {
                 let version = store.head().unwrap().current().unwrap().clone();
                 // What was streamed in parts stays in parts.
                 let parts = match &version.body {
-                    Body::Inline(_) | Body::Delta(_) => 0,
+                    Body::Inline(_) | Body::Delta(_) | Body::Patch(_) => 0,
                     Body::Object(object) => u64::from(object.parts),
                 };
                 let streamed = len > 65_536 && part <= stored;

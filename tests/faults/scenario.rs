@@ -29,6 +29,11 @@ pub(crate) const STEPS: &[Step] = &[
     Step::RollBack(4),
     Step::Post(None, 5),
     Step::Maintain,
+    Step::Post(None, 7),
+    Step::Post(None, 8),
+    Step::Post(None, 9),
+    Step::Read,
+    Step::Maintain,
     Step::Hours,
     Step::Sweep,
     Step::Maintain,
@@ -121,8 +126,14 @@ impl Run {
         let engine = engine(&store, InlineLimits { version: 400, kept: 0, most: 600 });
         let state = open(&engine, &store, 1, 3);
         // In the head, beside it, streamed in several parts; and what is written without a lock.
-        let sizes = [(1, 200), (2, 4_000), (3, 66_000), (4, 300), (5, 350), (6, 10)];
-        let bodies = sizes.into_iter().map(|(serial, len)| (serial, body(serial, len))).collect();
+        let sizes = [(1, 200), (2, 4_000), (3, 66_000), (4, 300), (5, 350), (6, 10), (7, 66_000)];
+        let mut bodies: BTreeMap<u64, Vec<u8>> =
+            sizes.into_iter().map(|(serial, len)| (serial, body(serial, len))).collect();
+        // Those are told by the one before.
+        for serial in 8..=9 {
+            let alike = format!("{{\"version\":4,\"serial\":{serial},");
+            bodies.insert(serial, [alike.as_bytes(), &bodies[&7][alike.len()..]].concat());
+        }
         Self { store, engine, state, bodies, current: None }
     }
 
@@ -150,7 +161,9 @@ impl Run {
             }
             Step::ForceUnlock(id) => state.force_unlock(id, "x", &mut budget).await.map(drop),
             Step::Post(lock, serial) => {
-                let mut upload = state.upload(WriteCall { lock, ..WriteCall::default() })?;
+                // Only what announces its length may be told by another.
+                let length = (serial > 6).then_some(self.bodies[&serial].len() as u64);
+                let mut upload = state.upload(WriteCall { lock, length, ..WriteCall::default() })?;
                 for piece in self.bodies[&serial].chunks(40_000) {
                     upload.push(piece, &mut budget).await?;
                 }

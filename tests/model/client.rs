@@ -1,12 +1,19 @@
 //! A client of the model: what OpenTofu, Terraform and people do, with each answer judged against what was in the store
 //! while the call was under way.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use tofustate::store::{Head, LockCall, LockInfoError, Sha256Sum, StateError, WriteCall, head::Refusal};
 use tokio::time::sleep;
 
 use crate::replica::{Fleet, Replica, budget};
+
+/// What does not compress, and stands in a third of all states.
+static COMMON: LazyLock<String> =
+    LazyLock::new(|| (0..150_u32).map(|n| Sha256Sum::of(&n.to_le_bytes()).to_string()).collect());
 
 /// A request that may be repeated byte for byte.
 #[derive(Clone)]
@@ -67,12 +74,14 @@ impl Client {
         format!("{}-{}", self.name, self.fleet.world.below(u64::MAX))
     }
 
-    /// A state that no other write has, of a size that stands in the head or in parts.
+    /// A state that no other write has, of a size that stands in the head or in parts, or that is much like another.
     pub fn body(&mut self) -> Arc<Vec<u8>> {
         self.serial += 1;
-        let noise: String = match self.fleet.world.below(3) {
+        let noise: String = match self.fleet.world.below(5) {
             0 => String::new(),
             1 => (0..40).map(|_| format!("{:x}", self.fleet.world.below(u64::MAX))).collect(),
+            // What all have in common, so that one is told by another.
+            2 | 3 => COMMON.clone(),
             _ => (0..200).map(|_| format!("{:x}", self.fleet.world.below(u64::MAX))).collect(),
         };
         let (serial, id) = (self.serial, self.lock_id());

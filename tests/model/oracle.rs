@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 use tofustate::store::{
     Head, Sha256Sum, StatePath,
-    head::{Lock, ObjectRef},
+    head::{Body, Lock, ObjectRef},
     keys,
 };
 
@@ -79,13 +79,14 @@ impl Oracle {
                 self.named.extend(objects(before).into_iter().map(|object| object.name));
             }
         }
-        for object in objects(&after) {
-            if !whole(&object, entries) {
+        let needed = objects(&after);
+        for object in &needed {
+            if !whole(object, entries) {
                 self.violation(format!("head {} names {} whose parts are not all there", after.revision, object.name));
             }
         }
         for trash in &after.trash {
-            if after.names(&trash.object.name) {
+            if needed.contains(&trash.object) {
                 self.violation(format!("{} is named and in the trash", trash.object.name));
             }
         }
@@ -202,7 +203,7 @@ impl Oracle {
     pub fn part_deleted(&mut self, key: &str, now: Timestamp) {
         let path = StatePath::parse(PATH).unwrap();
         let (object, _) = keys::parse_part(&path, key).expect("parts of this path only");
-        if self.log.last().is_some_and(|landed| landed.head.names(object)) {
+        if self.log.last().is_some_and(|landed| objects(&landed.head).iter().any(|needed| needed.name == object)) {
             self.violation(format!("a part of {object} was deleted while the head names it"));
         }
         let out = self.trashed.get(object).map(|then| since(*then, now));
@@ -216,8 +217,14 @@ fn since(then: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(then)).unwrap_or_default()
 }
 
+/// What the versions need, by the oracle's own reckoning.
 fn objects(head: &Head) -> HashSet<ObjectRef> {
-    head.versions.iter().filter_map(|version| version.body.object().cloned()).collect()
+    let of = |body: &Body| match body {
+        Body::Inline(_) | Body::Delta(_) => None,
+        Body::Object(object) => Some(object.clone()),
+        Body::Patch(patch) => patch.root.as_ref().map(|root| root.object.clone()),
+    };
+    head.versions.iter().filter_map(|version| of(&version.body)).collect()
 }
 
 fn whole(object: &ObjectRef, entries: &BTreeMap<String, Stored>) -> bool {

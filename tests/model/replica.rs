@@ -8,7 +8,7 @@ use std::sync::{
 use tofustate::{
     store::{
         Budget, Engine, EngineOptions, Mark, Registration, Settings, State, StateError, StatePath,
-        head::{InlineLimits, Lock, Owner, Retention},
+        head::{InlineLimits, Lock, Owner, PatchLimits, Retention},
     },
     telemetry::EngineMetrics,
 };
@@ -119,7 +119,10 @@ impl Fleet {
 fn start(world: &Arc<World>, claim: u64, mark: Option<Mark>) -> Replica {
     let kv = SimKv::new(world.clone(), claim);
     let inline = InlineLimits { version: 300, kept: 600, most: 1_500 };
-    let options = EngineOptions { inline, ..EngineOptions::default() };
+    let patches = PatchLimits { deltas: 5, ..PatchLimits::default() };
+    // Some states are kept in memory, some have to be put together again.
+    let wholes = [0, 12_000, 40_000][world.below(3) as usize];
+    let options = EngineOptions { inline, patches, wholes, ..EngineOptions::default() };
     let engine = Engine::with_clock(options, EngineMetrics::default(), Arc::new(SimClock(world.clone())));
     let retention = Retention {
         max_versions: 2 + world.below(6) as u32,

@@ -4,10 +4,12 @@ use std::collections::HashSet;
 
 use serde::Deserialize;
 
-use super::{Body, Head};
+use super::Head;
 
-/// The format that this release writes, and the newest that it reads.
-pub const FORMAT: u32 = 1;
+/// The format that this release writes, and the newest that it reads. Since 2 a version may be a patch.
+pub const FORMAT: u32 = 2;
+/// The oldest that it reads.
+const OLDEST: u32 = 1;
 /// The largest head, in bytes of JSON.
 pub const MAX_HEAD: usize = 256 * 1024;
 
@@ -49,7 +51,7 @@ impl Head {
             Ok(head) => head,
             Err(error) => return Err(diagnose(text, &error)),
         };
-        if head.format != FORMAT {
+        if !(OLDEST..=FORMAT).contains(&head.format) {
             return Err(HeadError::UnknownFormat(u64::from(head.format)));
         }
         head.check().map_err(|fault| HeadError::Damaged(fault.to_owned()))?;
@@ -83,11 +85,13 @@ impl Head {
             (counters && self.revision > 0 && self.next > 0, "a counter is out of its range"),
             (!self.names_trash(), "it names an object that it threw away"),
             (self.deltas_have_a_base(), "the base of a delta is not in the head"),
+            (self.patches_have_a_root(), "nothing tells what a patch is of"),
             (
-                self.versions.iter().all(|version| match &version.body {
-                    Body::Inline(_) | Body::Delta(_) => true,
-                    Body::Object(object) => object.parts > 0 && object_name_ok(&object.name),
-                }) && self.trash.iter().all(|trash| object_name_ok(&trash.object.name)),
+                self.versions
+                    .iter()
+                    .filter_map(|version| version.body.object())
+                    .all(|object| object.parts > 0 && object_name_ok(&object.name))
+                    && self.trash.iter().all(|trash| object_name_ok(&trash.object.name)),
                 "an object's name or number of parts is wrong",
             ),
         ];
@@ -105,7 +109,9 @@ pub(in crate::store) fn object_name_ok(name: &str) -> bool {
 /// What is wrong with a text that is no head of this format. Says where, never what stands there.
 fn diagnose(text: &str, error: &serde_json::Error) -> HeadError {
     match serde_json::from_str::<Probe>(text) {
-        Ok(Probe { format: Some(format), epoch: Some(_) }) if format != u64::from(FORMAT) => {
+        Ok(Probe { format: Some(format), epoch: Some(_) })
+            if !(u64::from(OLDEST)..=u64::from(FORMAT)).contains(&format) =>
+        {
             HeadError::UnknownFormat(format)
         }
         Ok(Probe { format: Some(_), epoch: Some(_) }) => {

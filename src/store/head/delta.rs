@@ -28,7 +28,7 @@ impl Head {
         match &self.version(number)?.body {
             Body::Inline(inline) => Some(inline.clone()),
             Body::Delta(_) => compress(&[], &self.whole(number)?).ok(),
-            Body::Object(_) => None,
+            Body::Object(_) | Body::Patch(_) => None,
         }
     }
 
@@ -45,7 +45,7 @@ impl Head {
             },
             // It could not be read before either: its bytes stay, for whoever looks into it.
             (Body::Delta(damaged), None) => damaged.clone(),
-            (Body::Object(_), _) => return,
+            (Body::Object(_) | Body::Patch(_), _) => return,
         };
         let base = self.versions.get(at + 1).filter(|base| small && base.size <= SMALL as u64);
         let delta = base.and_then(|base| {

@@ -79,7 +79,11 @@ impl Head {
     }
 
     fn over(&self, keep: &Retention) -> bool {
-        let stored = self.versions.iter().fold(0_u64, |sum, version| sum.saturating_add(version.stored));
+        let taken = |version: &Version| {
+            let root = version.body.patch().and_then(|patch| patch.root.as_ref()).map_or(0, |root| root.stored);
+            version.stored.saturating_add(root)
+        };
+        let stored = self.versions.iter().fold(0_u64, |sum, version| sum.saturating_add(taken(version)));
         self.versions.len() > keep.max_versions.max(1) as usize || keep.max_bytes.is_some_and(|most| stored > most)
     }
 
@@ -128,17 +132,18 @@ impl Head {
     }
 
     /// Drops a version: its write is remembered where a repeat may still come, its object goes to the trash.
-    fn drop_version(&mut self, number: u64, now: Timestamp) {
+    pub(super) fn drop_version(&mut self, number: u64, now: Timestamp) {
         let Some(at) = self.place(number) else { return };
         let before = at.checked_sub(1).and_then(|before| self.versions.get(before));
         let delta = before.filter(|version| version.body.is_delta()).map(|version| version.number);
         let whole = delta.map(|delta| self.whole(delta));
+        self.bequeath(at);
         let version = self.versions.remove(at);
         if let Some(whole) = whole {
             self.fold(at - 1, whole);
         }
         self.remember(&version);
-        if let Body::Object(object) = &version.body
+        if let Some(object) = version.body.object()
             && !self.names(&object.name)
         {
             self.trash.push(Trash { object: object.clone(), since: now, swept: false });

@@ -59,7 +59,7 @@ impl Head {
     /// A new life of this head, which is older than one of epoch `seen` at `revision` that was seen before. Counters go
     /// on from the larger, so that no version number is ever used again.
     pub(in crate::store) fn accepted(&self, seen: Epoch, revision: u64) -> Self {
-        let mut head = self.clone();
+        let mut head = self.next_revision();
         head.revision = self.revision.max(revision) + 1;
         head.next = self.next.max(revision + 1);
         for epoch in [self.epoch, seen] {

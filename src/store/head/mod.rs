@@ -8,6 +8,7 @@ mod keep;
 mod life;
 mod lock;
 mod packed;
+mod patch;
 mod step;
 mod write;
 
@@ -23,6 +24,7 @@ pub(in crate::store) use keep::SWEEP_AGE;
 pub use keep::{InlineLimits, Retention, TRASH_MOST};
 pub use lock::{LockRequest, Unlock};
 pub use packed::Versions;
+pub use patch::{Patch, PatchLimits, Root};
 pub use step::{Refusal, Step};
 pub use write::{Anomaly, NewBody, WriteDone, WriteRequest};
 
@@ -37,7 +39,7 @@ pub const THINNED_KEPT: usize = 2_048;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Head {
-    /// The format of this entry; [`FORMAT`] is the one written.
+    /// The format of this entry as it was read; [`FORMAT`] is written with the next change.
     pub format: u32,
     /// This life of the head.
     pub epoch: Epoch,
@@ -174,7 +176,8 @@ pub struct Version {
     pub encrypted: bool,
     /// Size of the state, in bytes.
     pub size: u64,
-    /// Size as stored, in bytes; of a [`Body::Delta`], what it was before.
+    /// Size as stored, in bytes; of a [`Body::Delta`], what it was before; of a
+    /// [`Body::Patch`], its deltas.
     pub stored: u64,
     /// SHA-256 of the state.
     pub sha256: Sha256Sum,
@@ -213,6 +216,8 @@ pub enum Body {
     Delta(Inline),
     /// In an object of its own.
     Object(ObjectRef),
+    /// In the head, as what differs from the version before it or from an object.
+    Patch(Patch),
 }
 
 /// An object: the parts under its name.
@@ -318,18 +323,30 @@ impl Head {
     /// This head changed: one revision on.
     fn next_revision(&self) -> Self {
         let mut head = self.clone();
+        head.format = FORMAT;
         head.revision += 1;
         head
     }
 }
 
 impl Body {
-    /// The object, if the bytes are in one.
+    /// The object that the bytes are in or hang on, if this names one.
     #[must_use]
     pub fn object(&self) -> Option<&ObjectRef> {
         match self {
             Self::Inline(_) | Self::Delta(_) => None,
             Self::Object(object) => Some(object),
+            Self::Patch(_) if super::mutant::is("root-deleted-while-needed") => None,
+            Self::Patch(patch) => patch.root.as_ref().map(|root| &root.object),
+        }
+    }
+
+    /// The patch, if it is one.
+    #[must_use]
+    pub fn patch(&self) -> Option<&Patch> {
+        match self {
+            Self::Patch(patch) => Some(patch),
+            Self::Inline(_) | Self::Delta(_) | Self::Object(_) => None,
         }
     }
 
@@ -339,12 +356,12 @@ impl Body {
         matches!(self, Self::Delta(_))
     }
 
-    /// What stands in the head, if the bytes do.
+    /// What stands in the head, if the bytes do and need no object.
     #[must_use]
     pub fn inline(&self) -> Option<&Inline> {
         match self {
             Self::Inline(inline) | Self::Delta(inline) => Some(inline),
-            Self::Object(_) => None,
+            Self::Object(_) | Self::Patch(_) => None,
         }
     }
 }

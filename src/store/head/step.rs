@@ -63,6 +63,9 @@ pub enum Refusal {
     /// The object was swept before its head could name it.
     #[error("the upload took so long that its parts were swept; send it again")]
     ObjectTrashed,
+    /// What a write was told from is not the newest version any more.
+    #[error("another version came in between; send it again")]
+    NotNewest,
     /// The write may have happened; its version is gone from the history by now.
     #[error(
         "whether the write happened cannot be told any more: many others came after it; read the state before writing"

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Body, Deletion, Encoding, Head, Refusal, Retention, Step, Version};
+use super::{Body, Deletion, Encoding, Head, Patch, Refusal, Retention, Step, Version};
 use crate::store::{OpId, Sha256Sum, StateFacts, mutant};
 
 /// A write that is whole and checked, and whose parts are stored.
@@ -38,6 +38,8 @@ pub struct NewBody {
     pub body: Body,
     /// How many.
     pub stored: u64,
+    /// Of a [`Body::Patch`], the version that it is of: it has to be the newest still.
+    pub of: Option<(u64, Sha256Sum)>,
 }
 
 /// What a write came to.
@@ -100,11 +102,15 @@ impl Head {
             (None, None) if ask.lock_required => return Err(Refusal::LockRequired),
             (None, None) => {}
         }
-        let Some(NewBody { body, stored }) = ask.body.clone() else {
+        let Some(NewBody { body, stored, of }) = ask.body.clone() else {
             return Err(Refusal::NotKept);
         };
         if body.object().is_some_and(|object| self.trashed(&object.name)) {
             return Err(Refusal::ObjectTrashed);
+        }
+        let newest = self.versions.last().map(|newest| (newest.number, newest.sha256));
+        if of.is_some() && of != newest {
+            return Err(Refusal::NotNewest);
         }
         let anomalies = self.anomalies(ask);
         let number = self.next;
@@ -230,9 +236,12 @@ impl Head {
         }
         let source = self.version(target).ok_or(Refusal::NoSuchVersion { version: target })?;
         let body = match &source.body {
-            Body::Delta(_) => self.alone(target).map(Body::Inline).ok_or(Refusal::Unreadable { version: target })?,
-            body => body.clone(),
+            Body::Delta(_) => self.alone(target).map(Body::Inline),
+            Body::Patch(_) => self.traced(target).map(|(root, deltas)| Body::Patch(Patch { root: Some(root), deltas })),
+            body => Some(body.clone()),
         };
+        let body = body.ok_or(Refusal::Unreadable { version: target })?;
+        let stored = body.patch().map_or(source.stored, Patch::size);
         let number = self.next;
         let copy = Version {
             number,
@@ -243,6 +252,7 @@ impl Head {
             anomalies: Vec::new(),
             copy_of: Some(target),
             deleted: None,
+            stored,
             body,
             ..Version::clone(source)
         };

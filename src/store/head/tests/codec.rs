@@ -78,7 +78,7 @@ fn older_versions_that_cannot_be_unpacked_are_damage() {
     for text in texts {
         for at in 0..2 {
             let fault = damaged(|head| head["versions"][at] = json!(text));
-            assert!(fault.contains("does not read as format 1"), "{fault}");
+            assert!(fault.contains("does not read as format 2"), "{fault}");
         }
     }
 }
@@ -90,18 +90,29 @@ fn the_fuzzers_seeds_are_heads() {
     let full = Head::parse(include_str!("../../../../fuzz/seeds/head/full.json")).unwrap();
     let packed = include_str!("../../../../fuzz/seeds/head/packed.json");
     assert_eq!(Head::parse(packed), Ok(full));
+    let patched = Head::parse(include_str!("../../../../fuzz/seeds/head/patched.json")).unwrap();
+    let (root, deltas) = patched.traced(6).unwrap();
+    assert_eq!((root.object.name.as_str(), deltas.len()), ("2-root", 3));
 }
 
 #[test]
 fn another_format_is_left_to_the_release_that_wrote_it() {
-    for format in [0, 2, u64::from(u32::MAX), u64::MAX] {
+    for format in [0, 3, u64::from(u32::MAX), u64::MAX] {
         assert_eq!(altered(|head| head["format"] = json!(format)), HeadError::UnknownFormat(format));
     }
     // Whatever else it may hold.
-    let newer = |head: &mut Value| *head = json!({"format": 2, "epoch": {"new": true}, "states": [1]});
+    let newer = |head: &mut Value| *head = json!({"format": 3, "epoch": {"new": true}, "states": [1]});
     let error = altered(newer);
-    assert_eq!(error, HeadError::UnknownFormat(2));
+    assert_eq!(error, HeadError::UnknownFormat(3));
     assert!(error.to_string().contains(&format!("reads format {FORMAT}: run the release that wrote it")), "{error}");
+}
+
+#[test]
+fn one_of_the_format_before_is_read_and_written_anew() {
+    let old = Head::parse(include_str!("../../../../fuzz/seeds/head/full.json")).unwrap();
+    assert_eq!(old.format, 1);
+    let next = old.next_revision();
+    assert_eq!((next.format, Head::parse(&next.encode())), (FORMAT, Ok(next)));
 }
 
 #[test]
@@ -135,7 +146,7 @@ fn a_cut_head_is_never_taken_for_one() {
 fn fields_that_nobody_knows_or_that_miss_are_damage() {
     let fields: Vec<String> =
         serde_json::from_str::<serde_json::Map<String, Value>>(&rich().encode()).unwrap().keys().cloned().collect();
-    assert!(damaged(|head| head[MARKER] = json!(1)).contains("does not read as format 1 at column"));
+    assert!(damaged(|head| head[MARKER] = json!(1)).contains("does not read as format 2 at column"));
     damaged(|head| head["versions"][0][MARKER] = json!(MARKER));
     damaged(|head| head["lock"][MARKER] = json!(MARKER));
     for field in &fields {

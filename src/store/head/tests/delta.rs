@@ -21,7 +21,7 @@ fn state(serial: u64) -> String {
 fn write(lock: Option<&str>, serial: u64, text: &str) -> WriteRequest {
     let bytes = zstd::bulk::compress(text.as_bytes(), 3).unwrap();
     let mut ask = write_request(lock, serial, text);
-    ask.body = Some(NewBody { stored: bytes.len() as u64, body: Body::Inline(Inline::new(&bytes).unwrap()) });
+    ask.body = Some(NewBody { stored: bytes.len() as u64, body: Body::Inline(Inline::new(&bytes).unwrap()), of: None });
     ask
 }
 

@@ -6,6 +6,7 @@ mod delta;
 mod keep;
 mod life;
 mod lock;
+mod patch;
 mod random;
 mod write;
 
@@ -66,7 +67,11 @@ fn write_request(lock: Option<&str>, serial: u64, text: &str) -> WriteRequest {
         size: text.len() as u64,
         sha256: Sha256Sum::of(text.as_bytes()),
         md5: "1B2M2Y8AsgTpgAmY7PhCfg==".to_owned(),
-        body: Some(NewBody { body: Body::Inline(Inline::new(text.as_bytes()).unwrap()), stored: text.len() as u64 }),
+        body: Some(NewBody {
+            body: Body::Inline(Inline::new(text.as_bytes()).unwrap()),
+            stored: text.len() as u64,
+            of: None,
+        }),
         lock_required: false,
         tried: Vec::new(),
     }
@@ -74,7 +79,7 @@ fn write_request(lock: Option<&str>, serial: u64, text: &str) -> WriteRequest {
 
 /// The same write, its bytes in an object.
 fn in_object(mut ask: WriteRequest, name: &str, parts: u32, stored: u64) -> WriteRequest {
-    ask.body = Some(NewBody { body: Body::Object(object(name, parts)), stored });
+    ask.body = Some(NewBody { body: Body::Object(object(name, parts)), stored, of: None });
     ask
 }
 

@@ -12,8 +12,8 @@ enum Act {
     Lock(u8),
     Unlock(u8),
     Quiet(u64),
-    Write { lock: Option<u8>, serial: u8, inline: bool },
-    WriteFromHolder { serial: u8, inline: bool },
+    Write { lock: Option<u8>, serial: u8, place: Place },
+    WriteFromHolder { serial: u8, place: Place },
     Delete,
     RollBack { back: u64, request: u8 },
     Limits(u32, Option<u64>, Option<u64>),
@@ -25,6 +25,19 @@ enum Act {
     Accept(u64),
 }
 
+/// Where a write's bytes are to stand.
+#[derive(Clone, Copy, Debug)]
+enum Place {
+    Head,
+    Object,
+    /// As a patch, where one is to be had; else in an object.
+    Patch,
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![1 => Just(Place::Head), 1 => Just(Place::Object), 2 => Just(Place::Patch)]
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let id = || 0_u8..4;
     prop_oneof![
@@ -32,12 +45,12 @@ fn act() -> impl Strategy<Value = Act> {
         3 => id().prop_map(Act::Lock),
         3 => id().prop_map(Act::Unlock),
         1 => (0_u64..4_000).prop_map(Act::Quiet),
-        3 => (prop::option::of(id()), any::<u8>(), any::<bool>())
-            .prop_map(|(lock, serial, inline)| Act::Write { lock, serial, inline }),
-        8 => (any::<u8>(), any::<bool>()).prop_map(|(serial, inline)| Act::WriteFromHolder { serial, inline }),
+        3 => (prop::option::of(id()), any::<u8>(), place())
+            .prop_map(|(lock, serial, place)| Act::Write { lock, serial, place }),
+        8 => (any::<u8>(), place()).prop_map(|(serial, place)| Act::WriteFromHolder { serial, place }),
         1 => Just(Act::Delete),
         2 => (0_u64..6, id()).prop_map(|(back, request)| Act::RollBack { back, request }),
-        1 => (1_u32..6, prop::option::of(0_u64..200), prop::option::of(0_u64..4_000))
+        1 => (1_u32..6, prop::option::of(0_u64..4_000), prop::option::of(0_u64..4_000))
             .prop_map(|(versions, bytes, age)| Act::Limits(versions, bytes, age)),
         2 => Just(Act::Retain),
         2 => any::<bool>().prop_map(Act::MoveOut),
@@ -79,10 +92,10 @@ impl Story {
                 let broken = self.unlock_by(&Unlock::Quiet(Duration::from_secs(seconds)));
                 assert_eq!(broken.is_ok(), quiet.is_none_or(|quiet| quiet > Duration::from_secs(seconds)));
             }
-            Act::Write { lock, serial, inline } => self.random_write(lock.map(id).as_deref(), serial, inline),
-            Act::WriteFromHolder { serial, inline } => {
+            Act::Write { lock, serial, place } => self.random_write(lock.map(id).as_deref(), serial, place),
+            Act::WriteFromHolder { serial, place } => {
                 let holder = self.head.lock.as_ref().map(|lock| lock.id.clone());
-                self.random_write(holder.as_deref(), serial, inline);
+                self.random_write(holder.as_deref(), serial, place);
             }
             Act::Delete => {
                 let locked = self.head.lock.is_some();
@@ -142,12 +155,16 @@ impl Story {
         }
     }
 
-    fn random_write(&mut self, lock: Option<&str>, serial: u8, inline: bool) {
+    fn random_write(&mut self, lock: Option<&str>, serial: u8, place: Place) {
         let text = format!("state {serial} of some bytes");
         let mut ask = write_request(lock, serial.into(), &text);
-        if !inline {
+        let delta = format!("delta to {}", self.head.next);
+        let patched = matches!(place, Place::Patch).then(|| patch::as_patch(&self.head, ask.clone(), &delta)).flatten();
+        if let Some(patched) = patched {
+            ask = patched;
+        } else if !matches!(place, Place::Head) {
             let name = object_name(self.head.next);
-            ask = in_object(ask, &name, 1, 30);
+            ask = in_object(ask, &name, 1, 800);
         }
         let before = self.head.clone();
         let holder = before.lock.as_ref().map(|held| held.id.clone());
@@ -174,9 +191,10 @@ proptest! {
 
     #[test]
     fn whatever_happens_a_head_is_a_head(acts in prop::collection::vec(act(), 1..120)) {
-        let mut story = Story::new();
+        let (mut story, mut traces) = (Story::new(), patch::Traces::new());
         for act in acts {
             story.act(act);
+            patch::same_as_ever(&story.head, &mut traces);
         }
     }
 

@@ -56,7 +56,7 @@ fn what_is_no_state_is_left_alone() {
     }
     // A head of a release to come, and a damaged one.
     for (head, says) in
-        [(json!({"format": 2, "epoch": "x"}), "format 2"), (json!({"format": 1, "epoch": "x"}), "damaged")]
+        [(json!({"format": 3, "epoch": "x"}), "format 3"), (json!({"format": 1, "epoch": "x"}), "damaged")]
     {
         old.put("team/app", &json!({ "document": head.to_string() }));
         let text = old.refused("team/app", "app", &[]);
