@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use super::Cluster;
+use crate::proxy::Proxy;
 
 impl Cluster {
     /// Makes a ServiceAccount, which may do nothing yet.
@@ -56,6 +57,16 @@ impl Cluster {
     /// A kubeconfig file of mode 0600 for whoever has this token.
     pub fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         kubeconfig(self.folder(), name, self.url(), &self.ca(), token)
+    }
+
+    /// For whoever has this token, by way of a [`Proxy`].
+    pub fn kubeconfig_by(&self, proxy: &Proxy, name: &str, token: &str) -> PathBuf {
+        kubeconfig(self.folder(), name, &proxy.url(), &self.ca(), token)
+    }
+
+    /// A proxy before the API server.
+    pub fn proxy(&self) -> Proxy {
+        Proxy::start_tls(self.url().trim_start_matches("https://"), &self.ca())
     }
 
     /// The admin's.

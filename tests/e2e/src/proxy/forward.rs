@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
+use http_body_util::{BodyExt, BodyStream, Full, StreamBody, combinators::BoxBody};
 use hyper::{
     HeaderMap, Request, Response, StatusCode,
     body::{Frame, Incoming},
@@ -20,12 +20,14 @@ use hyper::{
 };
 use hyper_util::rt::TokioIo;
 use rustix::net::sockopt::set_socket_linger;
+use rustls::pki_types::ServerName;
 use tokio::{
     net::{TcpListener, TcpStream},
     time::sleep,
 };
+use tokio_rustls::TlsConnector;
 
-use super::{Fault, State};
+use super::{Fault, State, Upstream};
 
 type Shared = Arc<Mutex<State>>;
 type Whole = Response<Bytes>;
@@ -33,9 +35,11 @@ type Body = BoxBody<Bytes, io::Error>;
 
 /// Between half an answer and the reset, so that the client gets the half.
 const HALF_WAY: Duration = Duration::from_millis(50);
+/// How long a watch lasts that is cut.
+const WATCHED: Duration = Duration::from_secs(2);
 
 /// Serves until it is dropped.
-pub(super) async fn serve(listener: net::TcpListener, upstream: Arc<str>, state: Shared) {
+pub(super) async fn serve(listener: net::TcpListener, upstream: Arc<Upstream>, state: Shared) {
     let listener = TcpListener::from_std(listener).unwrap();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
@@ -63,16 +67,22 @@ pub(super) async fn serve(listener: net::TcpListener, upstream: Arc<str>, state:
 /// The answer for the client; an error closes its connection without one.
 async fn handle(
     request: Request<Bytes>,
-    upstream: Arc<str>,
+    upstream: Arc<Upstream>,
     state: Shared,
     socket: Arc<net::TcpStream>,
 ) -> io::Result<Response<Body>> {
+    let watches = request.uri().query().is_some_and(|query| query.split('&').any(|part| part == "watch=true"));
     let fault = {
-        let (method, path) = (request.method().as_str(), request.uri().path());
-        state.lock().unwrap().rules.iter_mut().find_map(|rule| rule.next(method, path))
+        let path = format!("{}{}", request.uri().path(), if watches { "?watch" } else { "" });
+        state.lock().unwrap().rules.iter_mut().find_map(|rule| rule.next(request.method().as_str(), &path))
     };
     let happened = |fault: Fault| *state.lock().unwrap().injected.entry(fault.name()).or_default() += 1;
     match fault {
+        None if watches => passed(request, &upstream, None).await,
+        Some(fault @ Fault::CutAnswer) if watches => {
+            happened(fault);
+            passed(request, &upstream, Some(WATCHED)).await
+        }
         None => {
             state.lock().unwrap().met.pending += 1;
             let answer = forward(request, &upstream).await;
@@ -125,15 +135,50 @@ async fn handle(
 }
 
 /// Asks the server, on a connection that nothing else uses: none that was kept can fail.
-async fn forward(mut request: Request<Bytes>, upstream: &str) -> io::Result<Whole> {
-    let stream = TcpStream::connect(upstream).await?;
-    let (mut sender, connection) = client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-    tokio::spawn(connection);
-    own_framing(request.headers_mut());
-    let (parts, body) = sender.send_request(request.map(Full::new)).await.map_err(lost)?.into_parts();
+async fn forward(request: Request<Bytes>, upstream: &Upstream) -> io::Result<Whole> {
+    let (parts, body) = sent(request, upstream).await?.into_parts();
     let mut answer = Response::from_parts(parts, body.collect().await.map_err(lost)?.to_bytes());
     own_framing(answer.headers_mut());
     Ok(answer)
+}
+
+/// The answer as it comes, for so long.
+async fn passed(request: Request<Bytes>, upstream: &Upstream, time: Option<Duration>) -> io::Result<Response<Body>> {
+    let mut answer = sent(request, upstream).await?;
+    own_framing(answer.headers_mut());
+    let cut = async move {
+        match time {
+            Some(time) => sleep(time).await,
+            None => std::future::pending().await,
+        }
+    };
+    Ok(answer.map(|body| {
+        let frames = BodyStream::new(body).map(|frame| frame.map_err(lost));
+        let end = stream::once(async { Err(io::Error::other("the watch is cut")) });
+        BodyExt::boxed(StreamBody::new(frames.take_until(cut).chain(end)))
+    }))
+}
+
+async fn sent(mut request: Request<Bytes>, upstream: &Upstream) -> io::Result<Response<Incoming>> {
+    let stream = TcpStream::connect(&upstream.address).await?;
+    own_framing(request.headers_mut());
+    let request = request.map(Full::new);
+    match &upstream.tls {
+        None => exchange(TokioIo::new(stream), request).await,
+        Some(config) => {
+            let name = ServerName::try_from("localhost").map_err(lost)?;
+            exchange(TokioIo::new(TlsConnector::from(config.clone()).connect(name, stream).await?), request).await
+        }
+    }
+}
+
+async fn exchange<T>(stream: T, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (mut sender, connection) = client::conn::http1::handshake(stream).await.map_err(lost)?;
+    tokio::spawn(connection);
+    sender.send_request(request).await.map_err(lost)
 }
 
 /// Both sides frame a body as they send it.

@@ -9,10 +9,12 @@ use std::{
     collections::BTreeMap,
     io::{self, Write as _},
     net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::Path,
     sync::{Arc, Mutex, MutexGuard},
     thread::{self, JoinHandle},
 };
 
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use tokio::{runtime::Builder, sync::oneshot};
 
 use self::rules::Rule;
@@ -20,6 +22,12 @@ pub use self::{
     rules::{Fault, RetryAfter},
     service::Service,
 };
+
+/// Where requests go.
+struct Upstream {
+    address: String,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
 
 /// A proxy before one server. It ends with it.
 #[derive(Debug)]
@@ -54,12 +62,28 @@ pub struct Met {
 impl Proxy {
     /// Starts one before the server at `upstream`, an address and a port. It need not be there yet.
     pub fn start(upstream: &str) -> Self {
+        Self::before(Upstream { address: upstream.to_owned(), tls: None })
+    }
+
+    /// Starts one before a server of HTTPS at `upstream`, which the CA of this file vouches for. Clients reach it without
+    /// TLS. Watches of the Kubernetes API pass as they come, and are `?watch` at the end of their path for a rule.
+    pub fn start_tls(upstream: &str, ca: &Path) -> Self {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_file(ca).unwrap()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config =
+            rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        Self::before(Upstream { address: upstream.to_owned(), tls: Some(Arc::new(config)) })
+    }
+
+    fn before(upstream: Upstream) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let (stop, stopped) = oneshot::channel();
-        let (shared, upstream) = (state.clone(), Arc::from(upstream));
+        let (shared, upstream) = (state.clone(), Arc::new(upstream));
         // A runtime of its own: a test that waits without yielding does not hold the proxy up.
         let thread = thread::spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build().unwrap();
