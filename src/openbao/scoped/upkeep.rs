@@ -115,7 +115,13 @@ impl Inner {
         if self.closed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        self.end_retired(held).await?;
+        // Where that cannot be kept, such as while the API server is away for days, the token lives on all the same.
+        let ended = self.end_retired(held).await;
+        self.renew_due(work, held, replica).await?;
+        ended
+    }
+
+    async fn renew_due(&self, work: &mut Work, held: &Kept, replica: Replica) -> Result<(), Fault> {
         let Some(life) = work.life else {
             // It was taken while OpenBao was away, or never ends.
             return self.establish(work, None).await.map(drop);

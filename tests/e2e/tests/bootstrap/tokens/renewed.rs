@@ -98,3 +98,36 @@ fn a_replaced_token_lives_for_ten_minutes_more() {
         assert!(off(|| world.look_up(&young.accessor)).is_none());
     });
 }
+
+#[test]
+fn a_token_lives_on_where_nothing_can_be_kept_for_long() {
+    let Some(world) = World::set_up("a_token_lives_on_where_nothing_can_be_kept_for_long") else { return };
+    let folder = world.kept().join("team");
+    let file = folder.join("app.json");
+    run(async {
+        let api = world.api();
+        off(|| api.must("POST", &format!("auth/token/roles/{ROLE}"), &json!({"token_period": "30s"})));
+        write(&*state(&world.stores(), PATH)).await;
+        let mut kept: Value = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+        let since = (jiff::Timestamp::now() - jiff::SignedDuration::from_mins(11)).to_string();
+        kept["retired"] = json!([{"accessor": "of-one-that-is-gone", "since": since}]);
+        fs::write(&file, kept.to_string()).unwrap();
+        let stores = world.stores();
+        read(&*state(&stores, PATH)).await.unwrap();
+        let token = held(&stores);
+        let accessor = token.accessor().unwrap();
+        // What was replaced is due to be ended, and that cannot be kept.
+        fs::remove_dir_all(&folder).unwrap();
+        fs::write(&folder, "in the way").unwrap();
+        let (world, token, accessor) = (&world, &token, &accessor);
+        let ttl = || async { off(|| world.look_up(accessor)).expect("it lives")["ttl"].as_u64().unwrap() };
+        until("half of it is over", || async {
+            let left = ttl().await;
+            if left < 15 { Ok(()) } else { Err(format!("{left} s are left")) }
+        })
+        .await;
+        token.maintain(Replica::Leader).await.unwrap_err();
+        let left = ttl().await;
+        assert!(left > 20, "{left} s are left after the renewal");
+    });
+}
