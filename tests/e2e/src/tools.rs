@@ -119,9 +119,27 @@ const fn kubernetes(package: &'static str) -> Option<Recipe> {
     }))
 }
 
+/// Helm, which installs the chart.
+pub const HELM: Tool = Tool {
+    name: "helm",
+    variable: "HELM_BIN",
+    asks: &["version", "--template={{.Version}}"],
+    says: "v",
+    recipe: Some(Recipe::Go(Go {
+        folder: "helm",
+        package: "helm.sh/helm/v3/cmd/helm",
+        version: "3.21.4",
+        // The Kubernetes of its client-go, as its own Makefile says it: without it `helm template` and `helm lint` take
+        // every cluster for a v1.20.
+        ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.21.4 -X helm.sh/helm/v3/internal/version.metadata= \
+                  -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36 \
+                  -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36",
+    })),
+};
+
 /// All of them, in the order of the closing table.
 pub const ALL: &[Tool] =
-    &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL];
+    &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM];
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug)]
