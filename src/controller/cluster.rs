@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use k8s_openapi::NamespaceResourceScope;
-use kube::{Api, Client, Config, Error, Resource, api::ListParams, client::ClientBuilder};
+use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
+use kube::{
+    Api, Client, Config, Error, Resource, api::ListParams, client::ClientBuilder, core::PartialObjectMeta, runtime::watcher,
+};
 use tokio::time::timeout;
 use tower::layer::layer_fn;
 
@@ -21,6 +23,8 @@ pub struct Cluster {
     /// For what must not wait for a turn.
     urgent: Client,
     namespace: String,
+    /// The namespaces that are watched; none: all of them.
+    watched: Vec<String>,
 }
 
 /// Why there is no cluster.
@@ -100,18 +104,25 @@ pub(super) async fn call<T>(doing: &str, work: impl Future<Output = kube::Result
 
 impl Cluster {
     /// The cluster that KUBECONFIG or `~/.kube/config` names, or the one that this process runs in. Nothing is asked yet.
-    /// `rate` limits all calls but those for the Lease.
+    /// `watched`: the namespaces whose resources are seen; none: all of them. `rate` limits all calls but those for the
+    /// Lease.
     ///
     /// # Errors
     /// There is none, or what names it cannot be used.
-    pub async fn connect(rate: &Rate, metrics: &KubernetesMetrics) -> Result<Self, ClusterError> {
+    pub async fn connect(
+        mut watched: Vec<String>,
+        rate: &Rate,
+        metrics: &KubernetesMetrics,
+    ) -> Result<Self, ClusterError> {
+        watched.sort();
+        watched.dedup();
         let config = Config::infer().await.map_err(|error| ClusterError::Config(chain(&error)))?;
         let namespace = config.default_namespace.clone();
         let client = |rate: Rate| {
             let built = ClientBuilder::try_from(config.clone()).map_err(|error| ClusterError::Client(chain(&error)))?;
             Ok(built.with_layer(&layer_fn(|inner| Limited::new(inner, rate.clone(), metrics.clone()))).build())
         };
-        Ok(Self { client: client(rate.clone())?, urgent: client(Rate::default())?, namespace })
+        Ok(Self { client: client(rate.clone())?, urgent: client(Rate::default())?, namespace, watched })
     }
 
     /// The namespace that this process is in, by its ServiceAccount or its kubeconfig.
@@ -134,8 +145,30 @@ impl Cluster {
         Api::namespaced(self.urgent.clone(), namespace)
     }
 
-    pub(super) fn all<K: Resource<DynamicType = ()>>(&self) -> Api<K> {
-        Api::all(self.client.clone())
+    /// Whether the resources of a namespace are seen.
+    pub(super) fn watches(&self, namespace: &str) -> bool {
+        self.watched.is_empty() || self.watched.iter().any(|watched| watched == namespace)
+    }
+
+    /// What a watch of a kind asks: once for all namespaces, or for each that is watched.
+    pub(super) fn watched<K>(&self, config: &watcher::Config) -> Vec<(Api<K>, watcher::Config)>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        if self.watched.is_empty() {
+            return vec![(Api::all(self.client.clone()), config.clone())];
+        }
+        self.watched.iter().map(|namespace| (self.of(namespace), config.clone())).collect()
+    }
+
+    /// The same for the Namespace objects, each by its name: the right to see them can be for these names alone.
+    pub(super) fn watched_namespaces(&self) -> Vec<(Api<PartialObjectMeta<Namespace>>, watcher::Config)> {
+        let all = || Api::all(self.client.clone());
+        if self.watched.is_empty() {
+            return vec![(all(), watcher::Config::default())];
+        }
+        let by_name = |name: &String| watcher::Config::default().fields(&format!("metadata.name={name}"));
+        self.watched.iter().map(|name| (all(), by_name(name))).collect()
     }
 
     pub(super) fn of<K>(&self, namespace: &str) -> Api<K>
@@ -148,15 +181,23 @@ impl Cluster {
     /// Whether resources can be listed: the definition is installed, and the operator may. What keeps it from it, where
     /// not.
     pub(super) async fn serves_resources(&self) -> Result<(), String> {
-        let one = ListParams::default().limit(1);
-        let resources: Api<kube::core::PartialObjectMeta<TofuStateBackend>> = Api::all(self.client.clone());
-        let listed = call("listing tofustates", resources.list(&one)).await;
+        for (resources, _) in self.watched::<PartialObjectMeta<TofuStateBackend>>(&watcher::Config::default()) {
+            Self::serves(&resources).await?;
+        }
+        Ok(())
+    }
+
+    async fn serves(resources: &Api<PartialObjectMeta<TofuStateBackend>>) -> Result<(), String> {
+        let listed = call("listing tofustates", resources.list(&ListParams::default().limit(1))).await;
         listed.map(drop).map_err(|error| match error.status {
             Some(404) => {
                 "the cluster does not know TofuStateBackends: tofustate crd | kubectl apply --server-side -f -"
                     .to_owned()
             }
-            Some(403) => format!("{}: bind the ClusterRole of the operator to its ServiceAccount", error.message),
+            Some(403) => format!(
+                "{}: bind the role of the operator to its ServiceAccount, in each namespace of --watch-namespaces or in all",
+                error.message
+            ),
             _ => error.to_string(),
         })
     }

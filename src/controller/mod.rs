@@ -24,6 +24,7 @@ pub mod report;
 mod requests;
 mod run;
 mod salvage;
+mod scope;
 mod serve;
 mod stale;
 pub mod status;

@@ -37,6 +37,10 @@ pub(super) async fn run(context: &Context) {
 async fn end(context: &Context) -> Result<(), Fault> {
     for policy in context.openbao.kept().await? {
         let (namespace, name) = policy.resource();
+        // Of what is not watched nobody knows here whether it is there.
+        if !context.cluster.watches(namespace) {
+            continue;
+        }
         let resource = ResourceName { namespace: namespace.to_owned(), name: name.to_owned() };
         let exists = || context.resources.get(&ObjectRef::new(name).within(namespace)).is_some();
         if exists() {

@@ -5,13 +5,12 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    pin::pin,
 };
 
 use futures_util::TryStreamExt as _;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::{
-    Resource, ResourceExt as _,
+    Api, Resource, ResourceExt as _,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
@@ -28,6 +27,7 @@ use super::{
     context::{Context, Guarded, name_of},
     credentials,
     objects::MANAGED_BY,
+    scope::{Watch, together},
 };
 use crate::{
     crd::{TofuStateBackend, conditions::LOCK_STALE},
@@ -79,7 +79,7 @@ pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: 
             }
         }
     };
-    follow("tofustates", &context.cluster, Config::default(), Some(writer), each, stop).await;
+    follow("tofustates", context.cluster.watched(&Config::default()), Some(writer), each, stop).await;
 }
 
 /// What a reconciliation goes by: not what the HTTP backend tells of each lock and write.
@@ -131,7 +131,7 @@ pub(super) async fn namespaces(
             }
         }
     };
-    follow("namespaces", cluster, Config::default(), Some(writer), each, stop).await;
+    follow("namespaces", cluster.watched_namespaces(), Some(writer), each, stop).await;
 }
 
 /// Follows the Secrets: those that specs name, and those that are written for them.
@@ -143,7 +143,7 @@ pub(super) async fn secrets(cluster: &Cluster, resources: &Store<Guarded>, told:
             resource.connection_secret() == name || credentials::named(&resource.spec).contains(&name.as_str())
         });
     };
-    follow("secrets", cluster, Config::default(), None, each, stop).await;
+    follow("secrets", cluster.watched(&Config::default()), None, each, stop).await;
 }
 
 /// Follows the ConfigMaps that are written.
@@ -155,7 +155,7 @@ pub(super) async fn configs(cluster: &Cluster, resources: &Store<Guarded>, told:
         concern(resources, told, &namespace, |resource| resource.connection_secret() == name);
     };
     let ours = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    follow("configmaps", cluster, ours, None, each, stop).await;
+    follow("configmaps", cluster.watched(&ours), None, each, stop).await;
 }
 
 /// The object that changed. After a list nobody knows what changed before it: each resource is asked for, and reads what
@@ -185,15 +185,16 @@ fn concern(resources: &Store<Guarded>, told: &Told, namespace: &str, by: impl Fn
 /// Follows a kind until `stop`. While the API server is away it goes on with what was seen.
 async fn follow<K>(
     what: &'static str,
-    cluster: &Cluster,
-    config: Config,
+    watched: Vec<(Api<K>, Config)>,
     mut writer: Option<Writer<K>>,
     mut each: impl FnMut(Event<K>),
     mut stop: watch::Receiver<bool>,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let mut events = pin!(watcher(cluster.all::<K>(), config).default_backoff());
+    let watches =
+        watched.into_iter().map(|(api, config)| Box::pin(watcher(api, config).default_backoff()) as Watch<'_, K>);
+    let mut events = together(watches.collect());
     let mut failed = false;
     loop {
         let next = tokio::select! {

@@ -25,6 +25,9 @@ pub(in crate::cli) struct OperatorArgs {
     /// The operator's own namespace, where the tokens of states are kept. Default: the one that it runs in.
     #[arg(long, env = "TOFUSTATE_NAMESPACE", value_parser = namespace)]
     pub(super) namespace: Option<String>,
+    /// The namespaces whose resources are served, separated by commas: rights in these alone are enough. Default: all.
+    #[arg(long, env = "TOFUSTATE_WATCH_NAMESPACES", value_name = "NAMESPACES", value_delimiter = ',', value_parser = namespace)]
+    pub(super) watch_namespaces: Vec<String>,
     /// Where runs in the cluster reach the states. Default: the Service tofustate of the own namespace.
     #[arg(long, env = "TOFUSTATE_INTERNAL_URL", value_name = "URL", value_parser = url)]
     pub(super) internal_url: Option<String>,

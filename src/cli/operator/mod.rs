@@ -89,7 +89,9 @@ async fn check(
     {
         wrong.push(OperatorError::Ca(file.clone(), error));
     }
-    let cluster = Cluster::connect(kubernetes.0, kubernetes.1).await.map_err(|error| wrong.push(error.into())).ok();
+    let watched = args.watch_namespaces.clone();
+    let cluster = Cluster::connect(watched, kubernetes.0, kubernetes.1);
+    let cluster = cluster.await.map_err(|error| wrong.push(error.into())).ok();
     let openbao = Prepared::read(Some(&args.instance), args.serving.store_wait, metrics.clone());
     let openbao = openbao.map_err(|errors| wrong.extend(errors.into_iter().map(OperatorError::OpenBao))).ok();
     let listen = Listen::open(&args.listen).map_err(|error| wrong.push(error.into())).ok();
