@@ -46,9 +46,13 @@ bench-operator: ## how soon a lock is visible in a watch, through the whole oper
 	cargo build --release --locked
 	cargo bench --locked -p tofustate-e2e --bench operator
 
-crds: ## write deploy/crds anew from src/crd
+crds: ## write deploy/crds and the chart's copy anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
+	cp deploy/crds/tofustates.tofustate.io.yaml deploy/chart/files/
+
+manifests: crds ## the same, and deploy/operator anew from the chart
+	cargo run --quiet --locked -p tofustate-e2e -- manifests
 
 soak: ## the long runs: over 100,000 calls of the model, with faults; 500 kills of a process at work
 	MODEL_CALLS=$${MODEL_CALLS:-150000} cargo test --release --locked --test model -- --nocapture
@@ -72,4 +76,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds soak soak-cluster mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds manifests soak soak-cluster mutants fuzz

@@ -4,6 +4,7 @@
 
 pub mod ask;
 pub mod bao;
+pub mod chart;
 pub mod client;
 pub mod kube;
 pub mod nginx;

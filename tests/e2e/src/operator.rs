@@ -72,6 +72,11 @@ impl Operator {
             cluster.namespace(OPERATOR_NAMESPACE);
         }
         cluster.kubectl().must(&["apply", "--server-side", "-f", RBAC_FILE]);
+        Self::installed(cluster)
+    }
+
+    /// One whose namespace, ServiceAccount and rights are there. Nothing is told of OpenBao yet.
+    pub fn installed(cluster: &Cluster) -> Self {
         let config = cluster.kubeconfig("operator", &cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]));
         let server = Server::new("operator");
         let mut operator =

@@ -137,9 +137,29 @@ pub const HELM: Tool = Tool {
     })),
 };
 
+/// What GitOps tools read of a resource: the Lua of Argo CD, and Flux's library. Its version is that of the Lua.
+pub const GITOPS: Tool = Tool {
+    name: "gitops",
+    variable: "GITOPS_BIN",
+    asks: &["version"],
+    says: "gitops ",
+    recipe: Some(Recipe::Go(Go { folder: "gitops", package: ".", version: "1.1.2", ldflags: "-X main.version=1.1.2" })),
+};
+
 /// All of them, in the order of the closing table.
-pub const ALL: &[Tool] =
-    &[OPENTOFU, TERRAFORM, NGINX, OTELCOL, OPENBAO, ETCD, KUBE_APISERVER, KUBE_CONTROLLER_MANAGER, KUBECTL, HELM];
+pub const ALL: &[Tool] = &[
+    OPENTOFU,
+    TERRAFORM,
+    NGINX,
+    OTELCOL,
+    OPENBAO,
+    ETCD,
+    KUBE_APISERVER,
+    KUBE_CONTROLLER_MANAGER,
+    KUBECTL,
+    HELM,
+    GITOPS,
+];
 
 /// A program that tests run.
 #[derive(Clone, Copy, Debug)]

@@ -16,7 +16,7 @@ pub struct Tls(PathBuf);
 
 impl Tls {
     /// Makes all of it anew.
-    pub(crate) fn make(folder: &Path) -> Self {
+    pub fn make(folder: &Path) -> Self {
         let tls = Self(folder.to_owned());
         fs::create_dir(folder).unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -62,7 +62,8 @@ impl Tls {
         self.0.join("client.key")
     }
 
-    pub(crate) fn root(&self) -> Certificate<'static> {
+    /// The root certificate, for clients.
+    pub fn root(&self) -> Certificate<'static> {
         Certificate::from_pem(&fs::read(self.ca()).unwrap()).unwrap()
     }
 

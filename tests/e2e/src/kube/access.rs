@@ -54,6 +54,22 @@ impl Cluster {
         self.bind(&name, namespace, account);
     }
 
+    /// Whether a ServiceAccount may, as the API server sees it. A resource may have a subresource behind a slash; the
+    /// namespace `""` is all of them.
+    pub fn may(&self, account: (&str, &str), verb: &str, group: &str, resource: &str, namespace: &str) -> bool {
+        let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+        let attributes = json!({
+            "verb": verb, "group": group, "resource": resource, "subresource": subresource, "namespace": namespace,
+        });
+        let (user_namespace, name) = account;
+        let review = json!({
+            "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+            "spec": {"user": format!("system:serviceaccount:{user_namespace}:{name}"), "resourceAttributes": attributes},
+        });
+        let answer = self.api().create("/apis/authorization.k8s.io/v1/subjectaccessreviews", &review).done();
+        answer["status"]["allowed"] == true
+    }
+
     /// A kubeconfig file of mode 0600 for whoever has this token.
     pub fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         kubeconfig(self.folder(), name, self.url(), &self.ca(), token)

@@ -46,6 +46,8 @@ pub(super) fn apiserver(folder: &Path, tls: &Tls, etcd: u16, port: u16) -> Vec<S
         "--endpoint-reconciler-type=none".to_owned(),
         "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
         "--authorization-mode=RBAC".to_owned(),
+        // As OpenShift does: who lets the end of something wait for what it owns needs a right for it. The operator does not.
+        "--enable-admission-plugins=OwnerReferencesPermissionEnforcement".to_owned(),
         format!("--token-auth-file={}", of(folder, TOKENS)),
         format!("--service-account-issuer={ISSUER}"),
         format!("--service-account-signing-key-file={}", of(folder, SIGNING_KEY)),

@@ -25,7 +25,7 @@ pub use self::{
     kstatus::{Kstatus, kstatus},
     kubectl::Kubectl,
     operator::{ADMISSION_FILE, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, RBAC_FILE},
-    setup::Setup,
+    setup::{Asked, Setup},
     shared::Shared,
     watch::Watch,
 };
@@ -96,6 +96,11 @@ impl Cluster {
     /// Applies the CustomResourceDefinition as it is committed, and waits until its resources are served.
     pub fn install_crds(&self) {
         self.kubectl().must(&["apply", "--server-side", "-f", CRD_FILE]);
+        self.await_crds();
+    }
+
+    /// Waits until the resources are served, whoever made their definition.
+    pub fn await_crds(&self) {
         let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
         self.api.until(crd, "the definition is established", |crd| condition(crd, "Established").is_some_and(is_true));
         // The condition comes a moment before the handler, and some more before what kubectl explains and checks by.

@@ -11,6 +11,7 @@ use super::{
     access::kubeconfig,
     api::Api,
     args::{self, AUDIT, AUDIT_POLICY, SIGNING_KEY, TOKENS, VERIFYING_KEY},
+    operator::{OPERATOR_ACCOUNT, OPERATOR_NAMESPACE},
     server::Server,
 };
 use crate::{
@@ -26,7 +27,8 @@ pub struct Setup {
     /// kube-controller-manager too: garbage collection by owner references, the deletion of what is in a namespace, and the
     /// ServiceAccount `default`. It learns of kinds of resources that come later within 30 s.
     pub controllers: bool,
-    /// With a log of all writes, for [`Cluster::written_by`].
+    /// With a log of all writes, and of all that the operator asks, for [`Cluster::written_by`] and
+    /// [`Cluster::asked_by_operator`].
     pub audit: bool,
 }
 
@@ -110,14 +112,37 @@ impl Cluster {
     /// # Panics
     /// Where the cluster is not set up with `audit`.
     pub fn written_by(&self, namespace: &str, account: &str) -> Vec<String> {
+        let path = |event: &Value| event["requestURI"].as_str().unwrap().split('?').next().unwrap().to_owned();
+        let events = self.audited(namespace, account);
+        let writes = events.iter().filter(|event| WRITES.contains(&event["verb"].as_str().unwrap()));
+        writes.map(|event| format!("{} {}", event["verb"].as_str().unwrap(), path(event))).collect()
+    }
+
+    /// What the operator asked until now, the oldest first. A watch is there when it is answered and again at its end.
+    ///
+    /// # Panics
+    /// Where the cluster is not set up with `audit`.
+    pub fn asked_by_operator(&self) -> Vec<Asked> {
+        let events = self.audited(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT);
+        let of = |event: &Value, field: &str| event["objectRef"][field].as_str().unwrap_or_default().to_owned();
+        let asked = |event: &Value| {
+            let (resource, part) = (of(event, "resource"), of(event, "subresource"));
+            Some(Asked {
+                verb: event["verb"].as_str()?.to_owned(),
+                group: of(event, "apiGroup"),
+                resource: if part.is_empty() { resource } else { format!("{resource}/{part}") },
+                namespace: of(event, "namespace"),
+                status: event["responseStatus"]["code"].as_u64()?,
+            })
+        };
+        events.iter().filter_map(asked).collect()
+    }
+
+    fn audited(&self, namespace: &str, account: &str) -> Vec<Value> {
         let log = fs::read_to_string(self.folder().join(AUDIT)).expect("it is set up with audit");
         let user = format!("system:serviceaccount:{namespace}:{account}");
         let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        let path = |event: &Value| event["requestURI"].as_str().unwrap().split('?').next().unwrap().to_owned();
-        events
-            .filter(|event| event["user"]["username"] == *user)
-            .map(|event| format!("{} {}", event["verb"].as_str().unwrap(), path(&event)))
-            .collect()
+        events.filter(|event| event["user"]["username"] == *user).collect()
     }
 
     /// Waits until the controllers work: one of them makes this ServiceAccount.
@@ -131,13 +156,30 @@ impl Cluster {
     }
 }
 
-/// Every write, when it is answered; no bodies.
+const WRITES: [&str; 5] = ["create", "update", "patch", "delete", "deletecollection"];
+
+/// Every write, and all that the operator asks, when it is answered; no bodies.
 fn audit_policy() -> Value {
-    let writes = ["create", "update", "patch", "delete", "deletecollection"];
+    let operator = format!("system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR_ACCOUNT}");
     json!({
         "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
-        "rules": [{"level": "Metadata", "verbs": writes}],
+        "rules": [{"level": "Metadata", "verbs": WRITES}, {"level": "Metadata", "users": [operator]}],
     })
+}
+
+/// A request of the API server, and what it was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// As RBAC has it.
+    pub verb: String,
+    /// `""` is the core.
+    pub group: String,
+    /// With its subresource behind a slash.
+    pub resource: String,
+    /// None of: all namespaces, or no namespaced resource.
+    pub namespace: String,
+    /// The HTTP status.
+    pub status: u64,
 }
 
 /// 128 bits in hex.

@@ -1,0 +1,77 @@
+//! Values that are wrong, and those that are right.
+
+use tofustate_e2e::chart::{CHART, LEAST};
+
+use crate::world::{SETS, helm, values};
+
+#[test]
+fn helm_lints_the_chart_with_each_set_of_values() {
+    let Some((helm, _home)) = helm("helm_lints_the_chart_with_each_set_of_values") else { return };
+    for set in SETS {
+        let said = helm.must(&["lint", "--strict", CHART, "--values", &values(set)]);
+        assert!(said.contains("1 chart(s) linted, 0 chart(s) failed") && !said.contains("WARNING"), "{set}: {said}");
+    }
+}
+
+#[test]
+fn wrong_values_are_refused_with_what_to_do() {
+    let Some((helm, _home)) = helm("wrong_values_are_refused_with_what_to_do") else { return };
+    let refused = |args: &[&str]| helm.fails(&[&["template", "tofustate", CHART], args].concat());
+    // What helm has to be told, all at once.
+    let said = refused(&[]);
+    for says in [
+        "config.instance: name the installation as `tofustate bootstrap --instance` was told",
+        "tls.certManager.enabled=true with tls.certManager.issuerRef.name, or tls.secretName",
+    ] {
+        assert!(said.contains(says), "{says}: {said}");
+    }
+    // By the schema: where, and what would be right.
+    for (value, says) in [
+        ("replica=3", "additional properties 'replica' not allowed"),
+        ("config.tenant=Open", "at '/config': additional properties 'tenant' not allowed"),
+        ("replicas=three", "at '/replicas': got string, want integer"),
+        ("replicas=-1", "at '/replicas': minimum: got -1, want 0"),
+        ("config.tenancy=Nobody", "at '/config/tenancy': value must be one of 'Namespace', 'Annotation', 'Open'"),
+        ("config.lockMethods=patch", "at '/config/lockMethods': value must be one of 'standard', 'post'"),
+        ("config.auth.method=password", "at '/config/auth/method': value must be one of 'kubernetes', 'token'"),
+        ("config.storeWait=3", "at '/config/storeWait': minimum: got 3, want 5"),
+        ("config.resync=5", "at '/config/resync': minimum: got 5, want 10"),
+        ("service.port=0", "at '/service/port': minimum: got 0, want 1"),
+        ("service.type=Other", "at '/service/type': value must be one of"),
+        ("ingress.controller=iis", "at '/ingress/controller': value must be one of"),
+        ("image.pullPolicy=Sometimes", "at '/image/pullPolicy': value must be one of"),
+        ("watchNamespaces=team-a", "at '/watchNamespaces': got string, want array"),
+        ("extraEnv[0].value=x", "at '/extraEnv/0': missing property 'name'"),
+    ] {
+        let said = refused(&[LEAST, &["--set", value]].concat());
+        assert!(said.contains(says), "{value}: {said}");
+    }
+    // By the chart: what a schema has no words for.
+    for (values, says) in [
+        ("config.instance=A_b", "\"A_b\" is no name: small letters, digits and hyphens"),
+        ("config.baoAddr=openbao:8200", "\"openbao:8200\" is no address of OpenBao: write https://host:8200"),
+        ("config.baoAddr=http://openbao:8200/v1", "nothing after the port"),
+        ("config.externalUrl=states.example.org", "config.externalUrl: \"states.example.org\" is no URL"),
+        ("watchNamespaces={Team}", "watchNamespaces: \"Team\" is no name of a namespace"),
+        ("image.digest=abc", "image.digest: \"abc\" is no digest"),
+        ("tls.secretName=x", "tls.plainHttp and a certificate are both asked for: choose one"),
+        ("tls.plainHttp=false,tls.certManager.enabled=true", "tls.certManager.issuerRef.name: say which issuer"),
+        ("config.auth.method=token", "config.auth.token.secretName: say which Secret has the token for OpenBao"),
+        ("externalSecret.enabled=true", "its token is used with config.auth.method=token only"),
+        ("externalSecret.enabled=true", "secretStoreRef.name"),
+        ("config.baoCa.secret=a,config.baoCa.configMap=b", "which one has the CA?"),
+        ("ingress.enabled=true", "ingress.host: say at which host"),
+        ("ingress.enabled=true,ingress.host=https://x/y", "\"https://x/y\" is no host"),
+        ("httpRoute.enabled=true", "httpRoute.parentRefs: say which Gateway"),
+        ("config.requestRate=5", "both or none"),
+        ("serviceAccount.create=false", "serviceAccount.name: say which ServiceAccount"),
+    ] {
+        let said = refused(&[LEAST, &["--set", values]].concat());
+        assert!(said.contains(says), "{values}: {said}");
+    }
+    let said = refused(&[LEAST, &["--kube-version", "1.31.9"]].concat());
+    assert!(
+        said.contains("chart requires kubeVersion: >=1.32.0-0 which is incompatible with Kubernetes v1.31.9"),
+        "{said}"
+    );
+}
