@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
-    Api, Client, Config, Error, Resource, api::ListParams, client::ClientBuilder, core::PartialObjectMeta, runtime::watcher,
+    Api, Client, Config, Error, Resource, api::ListParams, client::ClientBuilder, core::PartialObjectMeta,
+    runtime::watcher,
 };
 use tokio::time::timeout;
 use tower::layer::layer_fn;

@@ -59,7 +59,8 @@ fn only_the_watched_namespaces_are_served_and_only_there_it_may() {
     };
     assert_eq!(kept(), 2);
     operator.terminate();
-    operator.env("TOFUSTATE_WATCH_NAMESPACES", "team-a").start();
+    operator.env("TOFUSTATE_WATCH_NAMESPACES", "team-a");
+    operator.start();
     world.create("team-a", "later");
     world.until_ready(&operator, "team-a", "later");
     assert_eq!(kept(), 3);
@@ -74,7 +75,8 @@ fn a_namespace_where_it_may_not_is_named() {
     world.cluster.namespace("team-a");
     world.install(&["--set", "config.instance=prod,tls.plainHttp=true,watchNamespaces={team-a}"]);
     let mut operator = world.operator(&server);
-    operator.env("TOFUSTATE_WATCH_NAMESPACES", "team-a,team-b").launch();
+    operator.env("TOFUSTATE_WATCH_NAMESPACES", "team-a,team-b");
+    operator.launch();
     let said = operator.await_shut("team-b");
     assert!(said.contains("--watch-namespaces"), "{said}");
 }

@@ -102,7 +102,8 @@ impl World {
     pub(crate) fn operator(&self, server: &Bao) -> Operator {
         let token = server.bootstrap(tofustate_e2e::operator::INSTANCE, &[]);
         let mut operator = Operator::installed(&self.cluster);
-        operator.env("BAO_TOKEN_FILE", token.to_str().unwrap()).reaches(server);
+        operator.env("BAO_TOKEN_FILE", token.to_str().unwrap());
+        operator.reaches(server);
         operator
     }
 }
