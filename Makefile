@@ -46,6 +46,14 @@ bench-operator: ## how soon a lock is visible in a watch, through the whole oper
 	cargo build --release --locked
 	cargo bench --locked -p tofustate-e2e --bench operator
 
+# Where there is an engine: docker buildx build -f Containerfile .
+IMAGE_FOLDER ?= target/image
+image-check: ## build the image's binary as the Containerfile does, and run it in an empty root as another user (needs root)
+	mkdir -p $(IMAGE_FOLDER)
+	.ci/check-image $$(uname -m | sed 's/x86_64/amd64/; s/aarch64/arm64/') $(abspath $(IMAGE_FOLDER))
+	TOFUSTATE_STATIC_BIN=$(abspath $(IMAGE_FOLDER))/out/tofustate \
+	  cargo test --locked -p tofustate-e2e --test chart -- image
+
 crds: ## write deploy/crds and the chart's copy anew from src/crd
 	cargo run --quiet --locked -- crd > deploy/crds/tofustates.tofustate.io.yaml.new
 	mv deploy/crds/tofustates.tofustate.io.yaml.new deploy/crds/tofustates.tofustate.io.yaml
@@ -76,4 +84,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds manifests soak soak-cluster mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds manifests image-check soak soak-cluster mutants fuzz

@@ -68,6 +68,11 @@ impl Process {
         self.child.try_wait().unwrap()
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends it a signal; not to what it started. After SIGSTOP it stands still: until all its threads do, it may answer.
     pub fn signal(&self, signal: Signal) {
         kill_process(self.pid(), signal).unwrap();

@@ -146,6 +146,15 @@ pub const GITOPS: Tool = Tool {
     recipe: Some(Recipe::Go(Go { folder: "gitops", package: ".", version: "1.1.2", ldflags: "-X main.version=1.1.2" })),
 };
 
+/// The program as an image has it, static and optimised: `make image-check` builds it, without an engine, and runs what it is for.
+pub const STATIC: Tool = Tool {
+    name: "tofustate-static",
+    variable: "TOFUSTATE_STATIC_BIN",
+    asks: &["--version"],
+    says: "tofustate ",
+    recipe: None,
+};
+
 /// All of them, in the order of the closing table.
 pub const ALL: &[Tool] = &[
     OPENTOFU,
@@ -159,6 +168,7 @@ pub const ALL: &[Tool] = &[
     KUBECTL,
     HELM,
     GITOPS,
+    STATIC,
 ];
 
 /// A program that tests run.
