@@ -109,7 +109,10 @@ impl Kubelet<'_> {
 
     /// What is in the image and nothing else, read-only, as the user of the Pod: it takes root to set up.
     fn inside(&self, user: &Value) -> Command {
-        let script = r#"mount --bind "$1" "$1"; mount -o remount,bind,ro "$1"; cd /; user=$2; root=$1; shift 2
+        // Devices are what every runtime of containers gives, of which it takes these.
+        let script = r#"mount --bind "$1" "$1"
+            for device in null random urandom; do : >"$1/dev/$device"; mount --bind "/dev/$device" "$1/dev/$device"; done
+            mount -o remount,bind,ro "$1"; cd /; user=$2; root=$1; shift 2
             exec chroot --userspec="$user" --groups= "$root" /tofustate "$@""#;
         let user = format!("{}:{}", user["runAsUser"], user["runAsGroup"]);
         let mut command = Command::new("unshare");
@@ -193,6 +196,7 @@ fn works(test: &str, image: Option<&Found>) {
     kubelet.mount();
     if let (Some(image), Some(names)) = (image, &names) {
         fs::copy(&image.program, root.path().join("tofustate")).unwrap();
+        fs::create_dir(root.path().join("dev")).unwrap();
         kubelet.write("/etc/ssl/certs/ca-certificates.crt", fs::read("/etc/ssl/certs/ca-certificates.crt").unwrap());
         kubelet.write("/etc/resolv.conf", format!("nameserver {}\n", names.address));
         fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
