@@ -15,6 +15,7 @@ use super::{
     mutant, object_name,
     shares::Place,
     state::attempt,
+    wholes::BASE,
 };
 use crate::telemetry::UploadGuard;
 
@@ -219,7 +220,7 @@ impl Upload {
         };
         // The next one is told from it.
         if !done.repeated && !fits && whole.len() as u64 <= self.state.inner.shared.options.patches.state {
-            self.state.inner.shared.wholes.put(taken.sha256, &whole, base.as_ref());
+            self.state.inner.shared.wholes.put(&self.state.inner.path, taken.sha256, &whole, base.as_ref());
         }
         Ok(done)
     }
@@ -253,7 +254,7 @@ impl Upload {
             None => inner.load(budget).await.ok()?.head,
         };
         let (newest, most) = head.patchable(limits)?;
-        let base = match inner.whole(&head, newest, budget).await {
+        let base = match inner.whole(&head, newest, &mut Budget::new(BASE)).await {
             Ok(base) => base,
             Err(_) => {
                 warn!(path = %inner.path, version = newest.number, "it cannot be read: the next one is stored whole");

@@ -79,11 +79,17 @@ impl Head {
     }
 
     fn over(&self, keep: &Retention) -> bool {
-        let taken = |version: &Version| {
-            let root = version.body.patch().and_then(|patch| patch.root.as_ref()).map_or(0, |root| root.stored);
-            version.stored.saturating_add(root)
-        };
-        let stored = self.versions.iter().fold(0_u64, |sum, version| sum.saturating_add(taken(version)));
+        // An object that several hang on, such as a version and its copy, is stored once.
+        let (mut stored, mut objects) = (0_u64, Vec::new());
+        for version in &self.versions {
+            let object = version.body.object().map(|object| object.name.as_str());
+            let new = object.is_some_and(|name| !objects.contains(&name));
+            objects.extend(object);
+            let root = version.body.patch().and_then(|patch| patch.root.as_ref()).filter(|_| new);
+            let own = new || !matches!(version.body, Body::Object(_));
+            let taken = u64::from(own) * version.stored + root.map_or(0, |root| root.stored);
+            stored = stored.saturating_add(taken);
+        }
         self.versions.len() > keep.max_versions.max(1) as usize || keep.max_bytes.is_some_and(|most| stored > most)
     }
 

@@ -165,3 +165,14 @@ fn a_patch_of_nothing_makes_no_head() {
         assert!(bad.contains("an object's name or number of parts is wrong"), "{bad}");
     }
 }
+
+#[test]
+fn what_several_versions_hang_on_counts_once_and_a_rollback_keeps_what_it_came_from() {
+    let (mut story, _) = four();
+    let most = story.head.versions.iter().map(|version| version.stored).sum::<u64>() + 100;
+    story.keep = Retention { max_versions: 20, max_bytes: Some(most), max_age: None };
+    story.roll_back(2, Some(4), "back").unwrap();
+    let copy = story.head.version(5).unwrap();
+    assert!(copy.body.patch().is_some_and(|patch| patch.root.is_some()), "{copy:?}");
+    assert_eq!(story.head.versions.len(), 5, "the root is stored once");
+}
