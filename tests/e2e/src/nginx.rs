@@ -48,11 +48,13 @@ impl Nginx {
 
     /// With other blocks from now on. Requests that are under way end as they began.
     pub fn reload(&self, blocks: &str) {
-        let reloaded = || self.log().matches("reconfiguring").count();
+        let reloaded = || self.process.stderr().matches("reconfiguring").count();
         let before = reloaded();
         settings(&self.folder, blocks);
         self.process.signal(Signal::HUP);
-        wait::until("nginx has the other settings", || if reloaded() > before { Ok(()) } else { Err(self.log()) });
+        wait::until("nginx has the other settings", || {
+            if reloaded() > before { Ok(()) } else { Err(self.process.stderr()) }
+        });
     }
 
     /// The address of a path over HTTP.
@@ -70,9 +72,10 @@ impl Nginx {
         fs::read_to_string(self.folder.path().join("server.crt")).unwrap()
     }
 
-    /// What it logged.
+    /// What it warned of.
     pub fn log(&self) -> String {
-        self.process.stderr()
+        let all = self.process.stderr();
+        all.lines().filter(|line| !line.contains("[notice]")).map(|line| format!("{line}\n")).collect()
     }
 }
 
