@@ -12,7 +12,7 @@ use axum::Router;
 use clap::Args;
 use tokio::{sync::watch, time::sleep};
 
-use super::{files, tasks::Tasks};
+use super::{files, serving::seconds, tasks::Tasks};
 use crate::{
     http::{Gates, ServerOptions, TlsError, TlsFiles, serve},
     telemetry::HttpMetrics,
@@ -52,8 +52,7 @@ pub(super) struct ListenArgs {
 }
 
 fn linger(text: &str) -> Result<Duration, String> {
-    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| *seconds <= 300);
-    seconds.map(Duration::from_secs).ok_or_else(|| "write a number of seconds from 0 to 300".to_owned())
+    seconds(text, 0..=300)
 }
 
 /// The gate that is shut from the stop on.

@@ -1,6 +1,6 @@
 //! The arguments of whatever serves states: how long requests wait, and how many there may be.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, ops::RangeInclusive, time::Duration};
 
 use clap::Args;
 
@@ -30,8 +30,14 @@ impl ServingArgs {
 
 /// Shorter than a failover takes would keep clients out; longer than they and proxies wait would be of no use.
 fn store_wait(text: &str) -> Result<Duration, String> {
-    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| (5..=120).contains(seconds));
-    seconds.map(Duration::from_secs).ok_or_else(|| "write a number of seconds from 5 to 120, such as 25".to_owned())
+    seconds(text, 5..=120).map_err(|wrong| format!("{wrong}, such as 25"))
+}
+
+/// A number of seconds, with or without an `s`.
+pub(super) fn seconds(text: &str, of: RangeInclusive<u64>) -> Result<Duration, String> {
+    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| of.contains(seconds));
+    let wrong = || format!("write a number of seconds from {} to {}", of.start(), of.end());
+    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 /// An address of a server.

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use k8s_openapi::{NamespaceResourceScope, api::core::v1::Namespace};
 use kube::{
-    Api, Client, Config, Error, Resource, api::ListParams, client::ClientBuilder, core::PartialObjectMeta,
+    Api, Client, Config, Error, Resource,
+    api::{ApiResource, DynamicObject, ListParams},
+    client::ClientBuilder,
+    core::PartialObjectMeta,
     runtime::watcher,
 };
 use tokio::time::timeout;
@@ -136,6 +139,11 @@ impl Cluster {
     #[must_use]
     pub fn client(&self) -> Client {
         self.client.clone()
+    }
+
+    /// Resources as they are, whether or not they decode.
+    pub(super) fn raw(&self, namespace: &str) -> Api<DynamicObject> {
+        Api::namespaced_with(self.client.clone(), namespace, &ApiResource::erase::<TofuStateBackend>(&()))
     }
 
     /// As [`Self::of`], without waiting for a turn.

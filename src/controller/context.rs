@@ -29,7 +29,10 @@ use crate::{
     crd::{LastHandled, OpenBaoStatus, TofuStateBackend, TofuStateBackendStatus},
     openbao::OpenBaoStores,
     registry::{Backend, Registry, ResourceName, Tenancy, open::Opener},
-    store::{Settings, State, StatePath, machine_time, owners::Claimant},
+    store::{
+        Budget, Settings, State, StatePath, machine_time,
+        owners::{self, Claimant},
+    },
     telemetry::ControllerMetrics,
 };
 
@@ -119,6 +122,15 @@ pub(super) struct Held {
 }
 
 impl Held {
+    /// The resource as it is to be served: its last version that was not suspended. Of a suspended one that this process has
+    /// not seen otherwise, the version that there is has to do.
+    pub(super) fn resource(&mut self, object: &Arc<TofuStateBackend>) -> Arc<TofuStateBackend> {
+        if !object.spec.suspend {
+            self.active = Some(object.clone());
+        }
+        self.active.clone().unwrap_or_else(|| object.clone())
+    }
+
     /// What came of requests, as far as it was told.
     pub(super) fn handled(&self, resource: &TofuStateBackend) -> Option<LastHandled> {
         let applied = self.applied.as_ref().or(resource.status.as_ref());
@@ -169,6 +181,16 @@ impl Context {
     pub(super) fn claimant(&self, resource: &TofuStateBackend) -> Claimant {
         let ResourceName { namespace, name } = name_of(resource);
         Claimant { instance: self.options.instance.clone(), namespace, name, uid: resource.metadata.uid.clone() }
+    }
+
+    /// Whom the path of a resource belongs to.
+    pub(super) async fn standing(
+        &self,
+        resource: &TofuStateBackend,
+        path: &StatePath,
+    ) -> Result<owners::Standing, owners::ClaimError> {
+        let (entries, who) = (self.paths.stores().owners(), self.claimant(resource));
+        owners::standing(&*entries, path, &who, &mut Budget::new(super::LOOK)).await
     }
 
     /// Asks for a resource to be reconciled soon.

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     crd::TofuStateBackend,
     store::{
-        Budget, State,
-        owners::{self, ClaimError, Standing},
+        State,
+        owners::{ClaimError, Standing},
     },
 };
 
@@ -26,10 +26,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
     // One that becomes the leader looks at the store itself.
     held.checked = None;
     held.applied = None;
-    if !object.spec.suspend {
-        held.active = Some(object.clone());
-    }
-    let resource = held.active.clone().unwrap_or_else(|| object.clone());
+    let resource = held.resource(object);
     let namespace = resource.metadata.namespace.clone().unwrap_or_default();
     let settings = match validate(&resource, context.namespace(&namespace).as_ref(), context.options.tenancy) {
         Ok(settings) => settings,
@@ -38,9 +35,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
             return Ok(LATER);
         }
     };
-    let (entries, who) = (context.paths.stores().owners(), context.claimant(&resource));
-    let standing = owners::standing(&*entries, &settings.path, &who, &mut Budget::new(super::LOOK)).await;
-    let (state, left) = match standing {
+    let (state, left) = match context.standing(&resource, &settings.path).await {
         Ok(Standing::Own(claim)) => (opened(context, held, &resource, &settings, claim), None),
         Ok(Standing::Free | Standing::Released | Standing::Anothers) => {
             context.unpublish(held);

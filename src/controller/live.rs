@@ -21,7 +21,7 @@ use crate::{
         Endpoints, Settings, TofuStateBackend,
         conditions::{CREDENTIALS_READY, PATH_CLAIMED, reason},
     },
-    store::{Budget, owners},
+    store::owners,
 };
 
 /// How long until what only a person or another resource can change is looked at again.
@@ -41,11 +41,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         write::status(context, held, object, &draft).await?;
         return Ok(context.options.resync);
     }
-    if !suspended {
-        held.active = Some(object.clone());
-    }
-    // Of a suspended one that this process has not seen otherwise, the version that there is has to do.
-    let resource = held.active.clone().unwrap_or_else(|| object.clone());
+    let resource = held.resource(object);
 
     let namespace = resource.metadata.namespace.clone().unwrap_or_default();
     let settings = match validate(&resource, context.namespace(&namespace).as_ref(), context.options.tenancy) {
@@ -119,12 +115,13 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         });
         tell(&mut draft.findings, &wanted, gone);
     } else {
-        let ledger = noted(context, &held.ledger, &resource, &wanted, true);
         // Who is refused from now on is at once; a new token is taken when it can be read.
-        if !wanted.new {
-            held.ledger = ledger.clone();
+        let ledger = if wanted.new {
+            noted(context, &held.ledger, &resource, &wanted, true)
+        } else {
             serve(context, held, &resource, state.clone(), &wanted, true);
-        }
+            held.ledger.clone()
+        };
         let written = write::outputs(context, &resource, &settings, &wanted, &ledger, &observed).await?;
         if wanted.new {
             if written.is_none() {
@@ -162,8 +159,7 @@ pub(super) async fn shut_own(
 ) -> Result<(), Fault> {
     held.checked = None;
     let Ok(settings) = resource.settings() else { return Ok(()) };
-    let (entries, who) = (context.paths.stores().owners(), context.claimant(resource));
-    let standing = owners::standing(&*entries, &settings.path, &who, &mut Budget::new(super::LOOK)).await;
+    let standing = context.standing(resource, &settings.path).await;
     if !is_own(standing.as_ref().ok(), had(held, resource)) {
         context.unpublish(held);
         return Ok(());

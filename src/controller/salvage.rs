@@ -1,8 +1,7 @@
 //! What can be read of a resource that does not decode: enough to answer for its path, and to end it.
 
 use kube::{
-    Api,
-    api::{ApiResource, DynamicObject},
+    api::DynamicObject,
     core::{ObjectMeta, error_boundary::InvalidObject},
 };
 use serde::de::DeserializeOwned;
@@ -22,9 +21,7 @@ pub(super) fn fault(invalid: &InvalidObject) -> String {
 /// Reads a resource by its name; `None` where it is not there any more, or is another.
 pub(super) async fn read(context: &Context, of: &ObjectMeta) -> Result<Option<TofuStateBackend>, Fault> {
     let (namespace, name) = (of.namespace.as_deref().unwrap_or_default(), of.name.as_deref().unwrap_or_default());
-    let kind = ApiResource::erase::<TofuStateBackend>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(context.cluster.client(), namespace, &kind);
-    let found = call(&format!("reading {namespace}/{name}"), api.get_opt(name)).await?;
+    let found = call(&format!("reading {namespace}/{name}"), context.cluster.raw(namespace).get_opt(name)).await?;
     Ok(found.filter(|found| found.metadata.uid == of.uid).map(salvage))
 }
 

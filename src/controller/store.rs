@@ -240,9 +240,7 @@ async fn elder(context: &Context, resource: &TofuStateBackend, wish: &Wish) -> R
     };
     let others = objects.iter().filter_map(|object| object.0.as_ref().ok()).filter(allowed);
     let Some(elder) = super::validate::older(resource, others) else { return Ok(None) };
-    let entries = context.paths.stores().owners();
-    let budget = &mut Budget::new(super::LOOK);
-    match owners::standing(&*entries, &wish.path, &wish.who, budget).await {
+    match context.standing(resource, &wish.path).await {
         Ok(owners::Standing::Free) => Ok(Some(name_of(elder).to_string())),
         Ok(_) => Ok(None),
         Err(owners::ClaimError::Store { message, .. }) => Err(Fault::Away(message)),

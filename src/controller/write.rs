@@ -1,10 +1,7 @@
 //! Writes what a resource's runs are given, where it is not as it should be; the finalizer; the status.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject, Patch, PatchParams, PostParams},
-};
+use kube::api::{Patch, PatchParams, PostParams};
 use serde::Deserialize as _;
 use tracing::{info, warn};
 
@@ -167,8 +164,7 @@ pub(super) async fn status(
     let name = resource.metadata.name.as_deref().unwrap_or_default();
     let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
     // The answer of a resource that does not decode is one, too.
-    let kind = ApiResource::erase::<TofuStateBackend>(&());
-    let api: Api<DynamicObject> = Api::namespaced_with(context.cluster.client(), namespace, &kind);
+    let api = context.cluster.raw(namespace);
     let object = patch(resource, &wanted);
     let doing = format!("writing the status of {}", name_of(resource));
     let params = PatchParams::apply(MANAGER).force();

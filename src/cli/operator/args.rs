@@ -1,12 +1,12 @@
 //! The arguments of `tofustate operator`.
 
-use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 
 use crate::cli::{
     listen::ListenArgs,
-    serving::{ServingArgs, url},
+    serving::{ServingArgs, seconds, url},
     standalone::TenancyArg,
 };
 
@@ -66,12 +66,6 @@ pub(in crate::cli) struct OperatorArgs {
 
 fn namespace(text: &str) -> Result<String, String> {
     if crate::crd::is_label(text) { Ok(text.to_owned()) } else { Err("write the name of a namespace".to_owned()) }
-}
-
-fn seconds(text: &str, of: RangeInclusive<u64>) -> Result<Duration, String> {
-    let seconds = text.strip_suffix('s').unwrap_or(text).parse().ok().filter(|seconds| of.contains(seconds));
-    let wrong = || format!("write a number of seconds from {} to {}", of.start(), of.end());
-    seconds.map(Duration::from_secs).ok_or_else(wrong)
 }
 
 fn lease(text: &str) -> Result<Duration, String> {

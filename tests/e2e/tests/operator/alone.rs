@@ -55,6 +55,19 @@ fn one_resource_that_cannot_be_changed_keeps_no_other_from_being_served() {
     world.until_ready(&bad, "new");
 }
 
+/// Has the definition of another time, under which the resource `app` gets a spec that does not decode.
+fn spoil(world: &World, namespace: &str) {
+    let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
+    let mut definition = world.api().get(crd).unwrap();
+    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
+    *definition.pointer_mut(suspend).unwrap() = json!({"type": "string"});
+    world.api().replace(crd, &definition).done();
+    wait::until("the other definition is served", || {
+        let answer = world.api().merge(&World::at(namespace, "app"), &json!({"spec": {"suspend": "hunter2"}}));
+        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
+    });
+}
+
 #[test]
 fn an_object_that_does_not_decode_keeps_no_other_from_being_served() {
     let test = "an_object_that_does_not_decode_keeps_no_other_from_being_served";
@@ -62,16 +75,7 @@ fn an_object_that_does_not_decode_keeps_no_other_from_being_served() {
     let namespace = world.cluster.namespace("undecodable");
     world.ready(&namespace, json!({}));
     let token = world.token(&namespace, "app");
-    // A definition of another time.
-    let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
-    let mut definition = world.api().get(crd).unwrap();
-    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
-    *definition.pointer_mut(suspend).unwrap() = json!({"type": "string"});
-    world.api().replace(crd, &definition).done();
-    wait::until("the other definition is served", || {
-        let answer = world.api().merge(&World::at(&namespace, "app"), &json!({"spec": {"suspend": "hunter2"}}));
-        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
-    });
+    spoil(&world, &namespace);
     wait::until("it is told", || {
         let told = world.operator.lines("this resource does not decode");
         if told.is_empty() { Err(world.operator.said()) } else { Ok(()) }
@@ -95,16 +99,7 @@ fn an_object_that_does_not_decode_is_told_of_and_shut_and_ended_after_a_restart(
     world.ready(&namespace, json!({}));
     let token = world.token(&namespace, "app");
     world.operator.kill();
-    // A definition of another time.
-    let crd = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
-    let mut definition = world.api().get(crd).unwrap();
-    let suspend = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/suspend";
-    *definition.pointer_mut(suspend).unwrap() = json!({"type": "string"});
-    world.api().replace(crd, &definition).done();
-    wait::until("the other definition is served", || {
-        let answer = world.api().merge(&World::at(&namespace, "app"), &json!({"spec": {"suspend": "hunter2"}}));
-        if answer.status == 200 { Ok(()) } else { Err(format!("{answer:?}")) }
-    });
+    spoil(&world, &namespace);
     world.operator.start();
     assert!(world.until_event(&namespace, "DoesNotDecode").contains("this release"));
     world.ask("GET", "undecodable/app", &token).send().is(503);
