@@ -4,7 +4,7 @@
 #[path = "common/log.rs"]
 mod log;
 
-use std::{collections::BTreeSet, fs, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, fs, path::PathBuf, sync::Arc, time::Duration};
 
 use prometheus_client::{encoding::text::encode, registry::Registry};
 use serde_json::Value;
@@ -122,9 +122,12 @@ async fn one_line_a_change_metrics_by_kind_and_spans() {
 /// counted nothing yet is not printed.
 fn registered() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
-    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/telemetry")).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
-        for (call, unit) in [("registry.register(\"", false), ("registry.register_with_unit(\"", true)] {
+    let telemetry = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src/telemetry")).unwrap();
+    let operator = concat!(env!("CARGO_MANIFEST_DIR"), "/src/cli/operator/mod.rs").into();
+    for file in telemetry.map(|file| file.unwrap().path()).chain([operator]) {
+        let text = fs::read_to_string::<PathBuf>(file).unwrap();
+        let plain = ["registry.register(\"", "metrics.register(\""].map(|call| (call, false));
+        for (call, unit) in plain.into_iter().chain([("registry.register_with_unit(\"", true)]) {
             for rest in text.split(call).skip(1) {
                 let (name, rest) = rest.split_once('"').unwrap();
                 let unit = unit.then(|| rest.split_once("Unit::").unwrap().1.split_once(',').unwrap().0);
