@@ -5,7 +5,12 @@ use std::{
     process::{Command, Output},
 };
 
-use crate::{kube::Cluster, process::Process, project::said, tools::Found};
+use crate::{
+    kube::Cluster,
+    process::Process,
+    project::{failed, succeeded},
+    tools::Found,
+};
 
 /// The chart.
 pub const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../deploy/chart");
@@ -55,9 +60,7 @@ impl Helm {
     /// # Panics
     /// Where it fails, with what it said.
     pub fn must(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "helm {args:?}: {}: {}", output.status, said(&output));
-        String::from_utf8(output.stdout).unwrap()
+        succeeded(&format!("helm {args:?}"), self.run(args))
     }
 
     /// Runs it, which has to fail, and answers all that it said.
@@ -65,9 +68,7 @@ impl Helm {
     /// # Panics
     /// Where it succeeds.
     pub fn fails(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(!output.status.success(), "helm {args:?} should not have succeeded: {}", said(&output));
-        said(&output)
+        failed(&format!("helm {args:?}"), &self.run(args))
     }
 
     /// The files of `deploy/operator` as the chart has them: what is applied without helm, so without helm's labels.

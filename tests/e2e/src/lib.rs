@@ -15,6 +15,7 @@ pub mod process;
 pub mod project;
 pub mod proxy;
 pub mod recipe;
+pub mod runs;
 pub mod server;
 pub mod slow;
 pub mod standalone;

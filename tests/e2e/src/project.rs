@@ -198,3 +198,21 @@ impl Project {
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
+
+/// What a program that was to succeed wrote to standard output.
+///
+/// # Panics
+/// Where it failed, with what it said.
+pub fn succeeded(what: &str, output: Output) -> String {
+    assert!(output.status.success(), "{what}: {}: {}", output.status, said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// All that a program said that was to fail.
+///
+/// # Panics
+/// Where it succeeded.
+pub fn failed(what: &str, output: &Output) -> String {
+    assert!(!output.status.success(), "{what} should not have succeeded: {}", said(output));
+    said(output)
+}

@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{Cluster, server::clean};
-use crate::{process::Process, project::said, tools::Found};
+use crate::{
+    process::Process,
+    project::{failed, succeeded},
+    tools::Found,
+};
 
 /// kubectl for one user. No secret is ever among its arguments.
 #[derive(Clone, Debug)]
@@ -48,9 +52,7 @@ impl Kubectl {
     /// # Panics
     /// Where it fails, with what it said.
     pub fn must(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(output.status.success(), "kubectl {args:?}: {}: {}", output.status, said(&output));
-        String::from_utf8(output.stdout).unwrap()
+        succeeded(&format!("kubectl {args:?}"), self.run(args))
     }
 
     /// Runs it, which has to fail, and answers all that it said.
@@ -58,8 +60,6 @@ impl Kubectl {
     /// # Panics
     /// Where it succeeds.
     pub fn fails(&self, args: &[&str]) -> String {
-        let output = self.run(args);
-        assert!(!output.status.success(), "kubectl {args:?} should not have succeeded: {}", said(&output));
-        said(&output)
+        failed(&format!("kubectl {args:?}"), &self.run(args))
     }
 }

@@ -14,7 +14,7 @@ use tofustate_e2e::{
     wait,
 };
 
-use self::runs::{Line, Runs};
+use self::runs::{Runs, Storm};
 use crate::{
     replicas::Replicas,
     world::{Setting, World},
@@ -50,25 +50,25 @@ const FAULTS: [Fault; 9] = [
 ];
 
 /// Does it, has the runs go on, and brings back what it was done to.
-fn strike(replicas: &mut Replicas, runs: &Runs, fault: Fault, at_random: &mut StdRng) {
+fn strike(replicas: &mut Replicas, go_on: impl Fn(u64), fault: Fault, at_random: &mut StdRng) {
     let leader = replicas.all().position(|replica| replica.leads());
     let any = at_random.random_range(0..3);
     match fault {
         Fault::KilledReplica | Fault::KilledLeader => {
             let one = if fault == Fault::KilledLeader { leader.unwrap_or(any) } else { any };
             replicas.get(one).kill();
-            runs.go_on(5);
+            go_on(5);
             replicas.get(one).start();
         }
         Fault::StoppedReplica => {
             replicas.get(any).terminate();
-            runs.go_on(5);
+            go_on(5);
             replicas.get(any).start();
         }
         Fault::FrozenLeader => {
             let one = leader.unwrap_or(any);
             replicas.get(one).signal(Signal::STOP);
-            runs.go_on(5);
+            go_on(5);
             thread::sleep(std::time::Duration::from_secs(FROZEN));
             replicas.get(one).signal(Signal::CONT);
             replicas.get(one).await_ready();
@@ -76,29 +76,29 @@ fn strike(replicas: &mut Replicas, runs: &Runs, fault: Fault, at_random: &mut St
         Fault::KilledApiServer | Fault::KilledEtcd => {
             let part = if fault == Fault::KilledEtcd { Part::Etcd } else { Part::ApiServer };
             replicas.world.cluster.kill(part);
-            runs.go_on(5);
+            go_on(5);
             replicas.world.cluster.restart(part);
         }
         Fault::FrozenApiServer => {
             replicas.world.cluster.freeze(Part::ApiServer);
-            runs.go_on(5);
+            go_on(5);
             replicas.world.cluster.thaw(Part::ApiServer);
         }
         Fault::KilledOpenBao => {
             let server = &mut replicas.world.server;
             let node = server.active();
             server.kill(node);
-            runs.go_on(5);
+            go_on(5);
             server.restart(node);
             server.settled();
         }
         Fault::SteppedDownOpenBao => {
             replicas.world.server.step_down();
-            runs.go_on(5);
+            go_on(5);
             replicas.world.server.settled();
         }
     }
-    runs.go_on(10);
+    go_on(10);
 }
 
 /// Calls the API server until it answers.
@@ -132,7 +132,7 @@ fn churn(api: &Api, namespace: &str, runs: &Runs) -> u32 {
         let secret = format!("/api/v1/namespaces/{namespace}/secrets/{name}-tofustate");
         let secret = persist(api, "GET", &secret, &Value::Null, |status| status == 200);
         let token = crate::world::decoded(&secret["data"]["TF_HTTP_PASSWORD"]);
-        let line = Line::fresh(format!("{namespace}/{name}"), token);
+        let line = Storm::fresh(format!("{namespace}/{name}"), token);
         if let Err(wrong) = runs.cycle(&line, &name) {
             runs.failed.lock().unwrap().push(wrong);
             return n;
@@ -160,12 +160,12 @@ fn nothing_is_lost_in_a_storm() {
     println!("seed {seed}: STORM_SEED repeats the order");
     let world = &replicas.world;
     let (namespace, coming) = (world.cluster.namespace("storm"), world.cluster.namespace("coming"));
-    let lines: Vec<Line> = ["one", "two", "three"]
+    let lines: Vec<Storm> = ["one", "two", "three"]
         .iter()
         .map(|name| {
             world.create(&namespace, name, json!({}));
             world.until_ready(&namespace, name);
-            Line::new(format!("{namespace}/{name}"), world.token(&namespace, name))
+            Storm::new(format!("{namespace}/{name}"), world.token(&namespace, name))
         })
         .collect();
     let runs = Runs::new(replicas.all().map(|replica| format!("http://{}", replica.address())).collect());
@@ -182,28 +182,27 @@ fn nothing_is_lost_in_a_storm() {
         }
         let churn = scope.spawn(|| churn(&api, &coming, &runs));
         let stop = Stop(&runs);
-        runs.go_on(10);
+        runs.go_on(&lines, 10);
         let mut faults: Vec<Fault> = Vec::new();
         for _ in 0..rounds {
             if faults.is_empty() {
                 faults = FAULTS.to_vec();
             }
             let fault = faults.remove(at_random.random_range(0..faults.len()));
-            strike(&mut replicas, &runs, fault, &mut at_random);
+            strike(&mut replicas, |more| runs.go_on(&lines, more), fault, &mut at_random);
             *done.entry(fault).or_default() += 1;
         }
         drop(stop);
         churn.join().unwrap()
     });
     assert_eq!(*runs.failed.lock().unwrap(), Vec::<String>::new());
-    let count = |number: &std::sync::atomic::AtomicU64| number.load(Ordering::Relaxed);
     println!("| fault | times |\n|---|--:|");
     done.iter().for_each(|(fault, times)| println!("| {fault:?} | {times} |"));
     println!(
         "{} runs, {} found the state locked, {} requests were made again; {came} resources came and went",
-        count(&runs.cycles),
-        count(&runs.locked),
-        count(&runs.again)
+        lines.iter().map(|one| one.line.cycles()).sum::<u64>(),
+        lines.iter().map(|one| one.line.locked()).sum::<u64>(),
+        runs.again.load(Ordering::Relaxed)
     );
     assert!(came > 0 && done.values().sum::<u32>() >= 1);
     let killed = [Fault::KilledReplica, Fault::KilledLeader, Fault::KilledApiServer, Fault::KilledEtcd];
@@ -214,7 +213,7 @@ fn nothing_is_lost_in_a_storm() {
 /// Of what came and went there is no policy, token or Secret; of what stayed there is one of each. But for tokens that were
 /// made in the moment of a kill, before they were kept: nobody has them, without a policy they can do nothing, and they end
 /// by themselves.
-fn nothing_is_left(world: &World, lines: &[Line], killed: u32) {
+fn nothing_is_left(world: &World, lines: &[Storm], killed: u32) {
     let wanted: Vec<String> = lines.iter().map(|line| line.path.clone()).collect();
     wait::until("nothing is left behind", || {
         let kept = world.api().get(&format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets")).unwrap();
