@@ -46,6 +46,10 @@ bench-operator: ## how soon a lock is visible in a watch, through the whole oper
 	cargo build --release --locked
 	cargo bench --locked -p tofustate-e2e --bench operator
 
+bench-scale: ## thousands of resources: made, restarted with, changed, idle, locked; as tables (30 minutes; how many: COUNT=10000)
+	cargo build --release --locked
+	cargo bench --locked -p tofustate-e2e --bench scale -- $(COUNT)
+
 # Where there is an engine: docker buildx build -f Containerfile .
 IMAGE_FOLDER ?= target/image
 image-check: ## build the image's binary as the Containerfile does, and run it in an empty root as another user (needs root)

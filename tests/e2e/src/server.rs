@@ -159,6 +159,14 @@ impl Server {
         self.keep(&process);
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn id(&self) -> u32 {
+        self.running.as_ref().expect("it runs").id()
+    }
+
     /// Whether it goes on.
     pub fn still_runs(&mut self) {
         let process = self.running.as_mut().expect("it runs");

@@ -59,6 +59,12 @@ impl Answer {
 
 impl Api {
     pub(super) fn new(base: &str, tls: &Tls) -> Self {
+        // A connection kept from before a server was killed tells nothing about it.
+        Self::with_idle(base, tls, 0)
+    }
+
+    /// One that keeps so many connections open: for many calls of a server that goes on.
+    pub(super) fn with_idle(base: &str, tls: &Tls, idle: usize) -> Self {
         let settings = TlsConfig::builder()
             .root_certs(RootCerts::new_with_certs(&[tls.root()]))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -67,8 +73,8 @@ impl Api {
             .allow_non_standard_methods(true)
             .proxy(None)
             .max_redirects(0)
-            // A connection kept from before a server was killed tells nothing about it.
-            .max_idle_connections(0)
+            .max_idle_connections(idle)
+            .max_idle_connections_per_host(idle)
             .tls_config(settings.build());
         Self { base: base.to_owned(), token: None, agent: config.build().new_agent() }
     }

@@ -66,6 +66,11 @@ impl Cluster {
         &self.api
     }
 
+    /// The same over so many connections that stay open: for thousands of calls.
+    pub fn steady_api(&self, connections: usize) -> Api {
+        Api::with_idle(self.api.base(), &self.tls, connections).with_token(&self.admin_token)
+    }
+
     /// Where the API server listens: `https://127.0.0.1:…`, also after a restart.
     pub fn url(&self) -> &str {
         self.api.base()
