@@ -53,7 +53,7 @@ pub(crate) fn run(world: &World) {
                 }
             });
         }
-        let seen = scope.spawn(|| {
+        let seen = scope.spawn(move || {
             let (mut locks, mut ends) = (HashMap::new(), HashMap::new());
             while locks.len() < wanted || ends.len() < wanted {
                 let Some((at, event)) = watch.next() else { panic!("the watch ended") };

@@ -86,8 +86,9 @@ fn until_served(world: &mut World, began: Instant) {
 }
 
 fn reconciled(world: &World) -> f64 {
-    let done = |line: &str| line.starts_with("tofustate_reconciliations_total").then(|| line.rsplit_once(' '))?;
-    world.operator.metrics().lines().filter_map(|line| done(line)?.1.parse::<f64>().ok()).sum()
+    let metrics = world.operator.metrics();
+    let done = metrics.lines().filter(|line| line.starts_with("tofustate_reconciliations_total"));
+    done.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
 /// Waits until nothing is reconciled any more.
