@@ -40,7 +40,8 @@ impl Counts {
         let mut calls = BTreeMap::new();
         for (name, labels, value) in text.lines().filter_map(sample) {
             if name == "apiserver_request_total" {
-                let label = |name: &str| labels.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
+                let label =
+                    |name: &str| labels.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
                 let resource = match label("subresource") {
                     "" => label("resource").to_owned(),
                     part => format!("{}/{part}", label("resource")),
@@ -111,7 +112,8 @@ impl Spent {
         let mut all = BTreeMap::<String, f64>::new();
         for (name, value) in &self.own {
             if let Some(labels) = name.strip_prefix("tofustate_openbao_calls_total{") {
-                let operation = labels.split("operation=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("?");
+                let operation =
+                    labels.split("operation=\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap_or("?");
                 *all.entry(operation.to_owned()).or_default() += value;
             }
         }
@@ -123,10 +125,14 @@ impl Spent {
     }
 }
 
+type Labels = Vec<(String, String)>;
+
 /// One line of the text format: the name, the labels, the value. Labels of the API server have no commas or quotes in them.
-fn sample(line: &str) -> Option<(&str, Vec<(String, String)>, f64)> {
+fn sample(line: &str) -> Option<(&str, Labels, f64)> {
     let (name, rest) = line.split_once('{')?;
     let (labels, value) = rest.rsplit_once("} ")?;
-    let label = |text: &str| text.split_once("=\"").map(|(key, value)| (key.to_owned(), value.trim_end_matches('"').to_owned()));
+    let label = |text: &str| {
+        text.split_once("=\"").map(|(key, value)| (key.to_owned(), value.trim_end_matches('"').to_owned()))
+    };
     Some((name, labels.split("\",").filter_map(label).collect(), value.trim().parse().ok()?))
 }

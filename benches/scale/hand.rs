@@ -105,7 +105,7 @@ pub(crate) fn objects(world: &World) {
             status["status"] = part.clone();
             api.apply(&format!("{at}/status"), manager, true, &status).done();
         }
-        let values = json!({"a": "eA==".repeat(8), "b": "eA==".repeat(64)});
+        let values = json!({"a": "eHh4".repeat(8), "b": "eHh4".repeat(64)});
         for secret in ["token", "connection"] {
             let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": meta(&format!("{name}-{secret}")), "data": values});
             api.create(&format!("{core}/secrets"), &secret).done();

@@ -44,7 +44,11 @@ pub(crate) fn run(world: &World) {
                     let id = format!("lock-{n}");
                     let asked = Instant::now();
                     let method = if lock { "LOCK" } else { "UNLOCK" };
-                    ask(method, &world.operator.url(&state.path)).token(&state.token).body(lock_info(&id)).send().is(200);
+                    ask(method, &world.operator.url(&state.path))
+                        .token(&state.token)
+                        .body(lock_info(&id))
+                        .send()
+                        .is(200);
                     let at = Instant::now();
                     if lock {
                         answers.lock().unwrap().push(at - asked);
@@ -92,7 +96,12 @@ pub(crate) fn run(world: &World) {
     let granted = granted.into_inner().unwrap();
     let took: Vec<f64> = granted.iter().map(|(id, at)| ms(locks[id].saturating_duration_since(*at))).collect();
     let answers: Vec<f64> = answers.into_inner().unwrap().into_iter().map(ms).collect();
-    println!("\n{RATE} locks/s over {} states for {seconds} s, each held {} s; {} ends seen", states.len(), HELD.as_secs(), ends.len());
+    println!(
+        "\n{RATE} locks/s over {} states for {seconds} s, each held {} s; {} ends seen",
+        states.len(),
+        HELD.as_secs(),
+        ends.len()
+    );
     println!("  from a LOCK's 200 to the watch, ms: {}", shares(took));
     println!("  from a LOCK to its 200, ms: {}", shares(answers));
     println!(

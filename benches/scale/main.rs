@@ -12,8 +12,6 @@ mod locks;
 #[path = "../common/process.rs"]
 mod process;
 mod stages;
-#[path = "../common/table.rs"]
-mod table;
 mod world;
 
 use std::env;
@@ -32,7 +30,10 @@ fn main() {
     let made = stages::made(&mut world);
     let hand_after = hand::pairs(&world);
     println!("\nBy hand, policy and token: {hand:.0} pairs/s before, {hand_after:.0} after");
-    println!("Half of that is {:.0} resources/s; from nothing to Ready: {made:.0} resources/s", (hand + hand_after) / 4.0);
+    println!(
+        "Half of that is {:.0} resources/s; from nothing to Ready: {made:.0} resources/s",
+        (hand + hand_after) / 4.0
+    );
     stages::changed(&world);
     stages::idle(&world);
     locks::run(&world);

@@ -64,10 +64,14 @@ pub(crate) fn made(world: &mut World) -> f64 {
 fn say(spent: &Spent, count: f64) {
     println!("  API server, writes a resource: {}", Spent::each(&spent.writes, count));
     println!("  API server, reads a resource:  {}", Spent::each(&spent.reads, count));
-    println!("  OpenBao, calls a resource: {}; entries of its log: {:.2}", spent.store(count), spent.raft as f64 / count);
+    println!(
+        "  OpenBao, calls a resource: {}; entries of its log: {:.2}",
+        spent.store(count),
+        spent.raft as f64 / count
+    );
     println!(
         "  reconciliations a resource: {:.2}; processor of the operator: {:.2} ms a resource",
-        spent.own("tofustate_reconciliations_total"),
+        spent.own("tofustate_reconciliations_total") / count,
         spent.processor * 1e3 / count
     );
 }
@@ -203,10 +207,18 @@ pub(crate) fn restarted(world: &mut World) {
         );
         let served = Counts::now(world, true);
         let spent = before.until(&served);
-        println!("  until then: writes of the API server: {}; entries of OpenBao's log: {}", Spent::each(&spent.writes, 1.0), spent.raft);
+        println!(
+            "  until then: writes of the API server: {}; entries of OpenBao's log: {}",
+            Spent::each(&spent.writes, 1.0),
+            spent.raft
+        );
         println!("  reads of the API server: {}", Spent::each(&spent.reads, 1.0));
         println!("  OpenBao, calls: {}", spent.store(1.0));
-        println!("  reconciliations: {}, processor {:.1} s", spent.own("tofustate_reconciliations_total"), spent.processor);
+        println!(
+            "  reconciliations: {}, processor {:.1} s",
+            spent.own("tofustate_reconciliations_total"),
+            spent.processor
+        );
         sleep(Duration::from_secs(30));
         let spent = served.until(&Counts::now(world, true));
         println!(
@@ -219,6 +231,10 @@ pub(crate) fn restarted(world: &mut World) {
             process::resident(world.operator.id()),
             process::peak(world.operator.id())
         );
-        println!("  reads/s: {}; OpenBao, calls/s: {}", Spent::each(&spent.reads, spent.seconds), spent.store(spent.seconds));
+        println!(
+            "  reads/s: {}; OpenBao, calls/s: {}",
+            Spent::each(&spent.reads, spent.seconds),
+            spent.store(spent.seconds)
+        );
     }
 }

@@ -129,6 +129,12 @@ impl Cluster {
         Ok(Self { client: client(rate.clone())?, urgent: client(Rate::default())?, namespace, watched })
     }
 
+    /// What answers the calls is the test's own.
+    #[cfg(test)]
+    pub(super) fn of_test(client: Client) -> Self {
+        Self { urgent: client.clone(), client, namespace: String::new(), watched: Vec::new() }
+    }
+
     /// The namespace that this process is in, by its ServiceAccount or its kubeconfig.
     #[must_use]
     pub fn namespace(&self) -> &str {
@@ -157,6 +163,14 @@ impl Cluster {
     /// Whether the resources of a namespace are seen.
     pub(super) fn watches(&self, namespace: &str) -> bool {
         self.watched.is_empty() || self.watched.iter().any(|watched| watched == namespace)
+    }
+
+    /// All objects of a kind, where all namespaces are seen.
+    pub(super) fn everywhere<K>(&self) -> Option<Api<K>>
+    where
+        K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
+    {
+        self.watched.is_empty().then(|| Api::all(self.client.clone()))
     }
 
     /// What a watch of a kind asks: once for all namespaces, or for each that is watched.

@@ -3,17 +3,20 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     core::{DeserializeGuard, PartialObjectMeta},
     runtime::reflector::{ObjectRef, Store},
 };
-use tokio::{sync::mpsc::UnboundedSender, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc::UnboundedSender},
+    time::Instant,
+};
 
 use super::{
     cluster::{CallError, Cluster},
@@ -21,9 +24,13 @@ use super::{
     events::Events,
     lease::Lead,
     ledger::Ledger,
+    links::Links,
+    listed::Listed,
+    news::News,
     report::Reporter,
     run::First,
     validate::Annotations,
+    written::Written,
 };
 use crate::{
     crd::{LastHandled, OpenBaoStatus, TofuStateBackend, TofuStateBackendStatus},
@@ -85,6 +92,14 @@ pub(super) struct Context {
     pub(super) followed: Mutex<HashMap<ResourceName, (String, State)>>,
     pub(super) resources: Store<Guarded>,
     pub(super) namespaces: Store<PartialObjectMeta<Namespace>>,
+    pub(super) news: News,
+    pub(super) links: Links,
+    pub(super) listed: Listed,
+    pub(super) written: Written,
+    /// Asks for a look at all resources.
+    pub(super) everything: Notify,
+    /// The first look at all of them began.
+    pub(super) began: AtomicBool,
     /// Resources to be reconciled soon.
     pub(super) queue: UnboundedSender<ObjectRef<Guarded>>,
     pub(super) held: Mutex<HashMap<ResourceName, Arc<tokio::sync::Mutex<Held>>>>,
@@ -102,14 +117,18 @@ pub(super) struct Held {
     pub(super) open: Option<(State, u64)>,
     /// What came of the last look at the store.
     pub(super) checked: Option<Checked>,
+    /// Until when what the status says of the store is good enough: once for each process, and each time that it leads.
+    pub(super) record: Option<Instant>,
+    /// This process led when it was reconciled last.
+    pub(super) led: bool,
     /// The settings that the state has.
     pub(super) settings: Option<Settings>,
     pub(super) ledger: Ledger,
     /// What the registry has.
     pub(super) backend: Option<Arc<Backend>>,
-    /// Its last version that was not suspended.
+    /// Its last version that was not suspended; of its status what tells of the state.
     pub(super) active: Option<Arc<TofuStateBackend>>,
-    /// The status that was applied last: what the watch shows may be older.
+    /// Of the status that was applied last what Events and requests go by: what the watch shows may be older.
     pub(super) applied: Option<TofuStateBackendStatus>,
     /// Since when its deletion finds the store away.
     pub(super) away_since: Option<Instant>,
@@ -122,13 +141,37 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// The resource as it is to be served: its last version that was not suspended. Of a suspended one that this process has
-    /// not seen otherwise, the version that there is has to do.
+    /// The resource as it is to be served: its last version that was not suspended, with the status of now. Of a suspended
+    /// one that this process has not seen otherwise, the version that there is has to do.
     pub(super) fn resource(&mut self, object: &Arc<TofuStateBackend>) -> Arc<TofuStateBackend> {
-        if !object.spec.suspend {
-            self.active = Some(object.clone());
+        if let (true, Some(active)) = (object.spec.suspend, &self.active) {
+            return Arc::new(TofuStateBackend { status: object.status.clone(), ..(**active).clone() });
         }
-        self.active.clone().unwrap_or_else(|| object.clone())
+        if !object.spec.suspend {
+            let (metadata, spec) = (object.metadata.clone(), object.spec.clone());
+            // The rest of it is most of a resource, and there are thousands.
+            let status = object.status.as_ref().map(|status| TofuStateBackendStatus {
+                locked: status.locked,
+                openbao: status.openbao.clone(),
+                last_handled: status.last_handled.clone(),
+                head_epoch: status.head_epoch.clone(),
+                head_revision: status.head_revision,
+                ..TofuStateBackendStatus::default()
+            });
+            self.active = Some(Arc::new(TofuStateBackend { metadata, spec, status }));
+        }
+        object.clone()
+    }
+
+    /// Takes note of the status that is applied; answers the one before.
+    pub(super) fn applies(&mut self, status: &TofuStateBackendStatus) -> Option<TofuStateBackendStatus> {
+        let bare = |condition: &Condition| Condition { message: String::new(), ..condition.clone() };
+        let conditions = status.conditions.iter().flatten().map(bare).collect();
+        self.applied.replace(TofuStateBackendStatus {
+            conditions: Some(conditions),
+            last_handled: status.last_handled.clone(),
+            ..TofuStateBackendStatus::default()
+        })
     }
 
     /// What came of requests, as far as it was told.
@@ -141,7 +184,8 @@ impl Held {
 /// What came of a look at the store.
 #[derive(Clone)]
 pub(super) struct Checked {
-    pub(super) at: Instant,
+    /// When the store is looked at again.
+    pub(super) until: Instant,
     pub(super) generation: Option<i64>,
     pub(super) good: bool,
     pub(super) findings: Findings,
@@ -199,16 +243,21 @@ impl Context {
         let _ = self.queue.send(ObjectRef::new(&name.name).within(&name.namespace));
     }
 
+    /// Asks for all of them.
+    pub(super) fn all(&self) {
+        self.everything.notify_one();
+    }
+
     /// Asks for those that want this path too.
     pub(super) fn wake_others(&self, of: &ResourceName, path: &str) {
-        for object in self.resources.state() {
-            if let Ok(resource) = &object.0
-                && resource.spec.path == path
-                && name_of(resource) != *of
-            {
-                self.wake(&name_of(resource));
-            }
-        }
+        self.links.of_path(path).iter().filter(|name| *name != of).for_each(|name| self.wake(name));
+    }
+
+    /// The other resources that want this path, as they are.
+    pub(super) fn rivals(&self, of: &TofuStateBackend) -> Vec<Arc<Guarded>> {
+        let (own, all) = (name_of(of), self.links.of_path(&of.spec.path));
+        let others = all.iter().filter(|name| **name != own);
+        others.filter_map(|name| self.resources.get(&ObjectRef::new(&name.name).within(&name.namespace))).collect()
     }
 
     /// Serves a resource's path so.
@@ -229,10 +278,10 @@ impl Context {
         }
     }
 
-    /// Tells the state in the status of its resource from now on.
-    pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State) {
+    /// Tells the state in the status of its resource from now on. `compare`: looks at the head whatever the status says.
+    pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool) {
         let (name, uid) = (name_of(resource), resource.metadata.uid.clone().unwrap_or_default());
-        self.reporter.follow(resource, state);
+        self.reporter.follow(resource, state, compare);
         self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (uid, state.clone()));
     }
 
@@ -243,7 +292,7 @@ impl Context {
         if let Some((uid, state)) = followed.get(&name)
             && resource.metadata.uid.as_ref() == Some(uid)
         {
-            self.reporter.follow(resource, state);
+            self.reporter.follow(resource, state, false);
         }
     }
 

@@ -9,6 +9,7 @@ use super::{
     live::{LATER, had, shut_own},
     objects,
     observe::observe,
+    record,
     serve::{plan, serve},
     store,
     validate::validate,
@@ -23,8 +24,11 @@ use crate::{
 
 /// Serves a resource as it is, and answers when it is to be looked at again without anything having changed.
 pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuStateBackend>) -> Result<Duration, Fault> {
-    // One that becomes the leader looks at the store itself.
+    // One that becomes the leader goes by what the status says by then.
     held.checked = None;
+    if std::mem::take(&mut held.led) {
+        held.record = None;
+    }
     held.applied = None;
     let resource = held.resource(object);
     let namespace = resource.metadata.namespace.clone().unwrap_or_default();
@@ -35,23 +39,30 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
             return Ok(LATER);
         }
     };
-    let (state, left) = match context.standing(&resource, &settings.path).await {
-        Ok(Standing::Own(claim)) => (opened(context, held, &resource, &settings, claim), None),
-        Ok(Standing::Free | Standing::Released | Standing::Anothers) => {
-            context.unpublish(held);
-            held.open = None;
-            return Ok(context.options.resync);
+    let mut next = context.options.resync;
+    let (state, left) = match record::open(context, held, &resource, &settings) {
+        Some((state, checked)) => {
+            next = next.min(checked.left());
+            (state, None)
         }
-        Err(_) if held.open.is_none() && !had(held, &resource) => return Ok(LATER),
-        // What it has open goes on.
-        Err(error) => (shut(context, held, &resource, &settings, &error), Some(error)),
+        None => match context.standing(&resource, &settings.path).await {
+            Ok(Standing::Own(claim)) => (opened(context, held, &resource, &settings, claim), None),
+            Ok(Standing::Free | Standing::Released | Standing::Anothers) => {
+                context.unpublish(held);
+                held.open = None;
+                return Ok(next);
+            }
+            Err(_) if held.open.is_none() && !had(held, &resource) => return Ok(LATER),
+            // What it has open goes on.
+            Err(error) => (shut(context, held, &resource, &settings, &error), Some(error)),
+        },
     };
     let wanted_settings = crate::store::Settings::from(&settings);
     if held.settings.as_ref() != Some(&wanted_settings) {
         state.set_settings(wanted_settings.clone());
         held.settings = Some(wanted_settings);
     }
-    context.follow(object, &state);
+    context.follow(object, &state, false);
     let observed = observe(context, &resource, &settings).await?;
     if observed.secret.as_ref().is_some_and(|secret| objects::is_own(secret, &resource)) {
         // What the leader wrote there counts.
@@ -61,7 +72,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
     serve(context, held, &resource, state, &wanted, false);
     match left {
         Some(error) => Err(Fault::Away(error.to_string())),
-        None => Ok(context.options.resync),
+        None => Ok(next),
     }
 }
 

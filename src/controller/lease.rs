@@ -24,6 +24,8 @@ use crate::store::{BootClock, Clock as _, machine_time};
 #[derive(Clone, Debug, Default)]
 pub struct Lead {
     until: Arc<watch::Sender<Option<Duration>>>,
+    /// It was asked once.
+    asked: Arc<watch::Sender<bool>>,
 }
 
 impl Lead {
@@ -41,6 +43,11 @@ impl Lead {
             false => Poll::Ready(None),
         })
         .await
+    }
+
+    /// Waits until it was asked once who holds it.
+    pub(super) async fn asked(&self) {
+        let _ = self.asked.subscribe().wait_for(|asked| *asked).await;
     }
 
     /// Waits until it is.
@@ -140,6 +147,7 @@ impl Election {
                     }
                 }
             }
+            self.lead.asked.send_replace(true);
             if led != self.lead.holds() {
                 led = !led;
                 info!(lease = self.name, identity = self.identity, leads = led, "{}", Self::says(led));

@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     conditions::Findings,
     context::{Context, Fault, Held},
@@ -29,6 +31,10 @@ pub(super) const LATER: Duration = Duration::from_secs(30);
 
 /// Reconciles a resource, and answers when it is to be looked at again without anything having changed.
 pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuStateBackend>) -> Result<Duration, Fault> {
+    if !std::mem::replace(&mut held.led, true) {
+        // What it found as one of the others.
+        held.record = None;
+    }
     let mut draft = Draft { last_handled: held.handled(object), ..Draft::default() };
     let suspended = object.spec.suspend;
     let known = held.open.is_some() || object.status.as_ref().is_some_and(|status| status.head_epoch.is_some());
@@ -44,6 +50,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
     let resource = held.resource(object);
 
     let namespace = resource.metadata.namespace.clone().unwrap_or_default();
+    let mut written = None;
     let settings = match validate(&resource, context.namespace(&namespace).as_ref(), context.options.tenancy) {
         Ok(settings) => settings,
         Err(not) => {
@@ -54,10 +61,11 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         }
     };
     if !suspended {
-        finalizer(context, object, true).await?;
+        written = finalizer(context, object, true).await?;
     }
+    let looked = held.checked.as_ref().map(|checked| checked.until);
     let asked = requests::asked_to_look(object) || requests::accepts(object);
-    let path = match store::look(context, held, &resource, &settings, asked && !suspended).await {
+    let path = match store::look(context, held, &resource, &settings, asked && !suspended, &mut written).await {
         Err(Fault::Away(message)) if held.backend.is_none() => {
             // Its clients have to be told 503 and not 403.
             let observed = observe(context, &resource, &settings).await?;
@@ -72,10 +80,10 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         draft.findings = checked.findings.clone();
         draft.openbao.clone_from(&checked.openbao);
     }
-    let mut next = context.options.resync;
-    if held.checked.as_ref().is_none_or(|checked| !checked.good) {
-        next = next.min(LATER);
-    }
+    let mut next = match &held.checked {
+        Some(checked) if checked.good => context.options.resync.min(checked.left()),
+        _ => context.options.resync.min(LATER),
+    };
     let open = matches!(path, Path::Open(_));
     let state = match path {
         Path::Refused => {
@@ -87,7 +95,9 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
             return Ok(next);
         }
         Path::Open(state) => {
-            context.follow(object, &state);
+            let now = held.checked.as_ref().map(|checked| checked.until);
+            let on_record = now == held.record;
+            context.follow(written.as_ref().unwrap_or(object), &state, now != looked && !on_record);
             state
         }
         Path::Shut(why) => {
@@ -157,7 +167,7 @@ pub(super) async fn shut_own(
     resource: &TofuStateBackend,
     why: &str,
 ) -> Result<(), Fault> {
-    held.checked = None;
+    (held.checked, held.record) = (None, Some(Instant::now()));
     let Ok(settings) = resource.settings() else { return Ok(()) };
     let standing = context.standing(resource, &settings.path).await;
     if !is_own(standing.as_ref().ok(), had(held, resource)) {

@@ -14,12 +14,16 @@ pub mod keeper;
 mod lease;
 pub mod ledger;
 mod limited;
+mod links;
+mod listed;
 mod live;
+mod news;
 pub mod objects;
 mod observe;
 mod orphans;
 pub mod outputs;
 mod reconcile;
+mod record;
 pub mod report;
 mod requests;
 mod run;
@@ -32,6 +36,7 @@ mod store;
 pub mod validate;
 mod watch;
 mod write;
+mod written;
 
 use std::time::Duration;
 

@@ -29,22 +29,33 @@ pub(super) async fn observe(
     let namespace = resource.metadata.namespace.as_deref().unwrap_or_default();
     let (secrets, configs) = (context.cluster.of::<Secret>(namespace), context.cluster.of::<ConfigMap>(namespace));
     let name = &settings.connection_secret;
-    let mut observed = Observed {
-        secret: call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?,
-        former: None,
-        config: call(&format!("reading the ConfigMap {namespace}/{name}"), configs.get_opt(name)).await?,
-        secrets: Secrets::new(),
+    let (secret, config) = context.listed.take(&context.cluster, namespace, name).await;
+    let secret = match secret {
+        Some(listed) => Some(listed),
+        None => call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?,
     };
+    let config = match config {
+        Some(listed) => Some(listed),
+        None => call(&format!("reading the ConfigMap {namespace}/{name}"), configs.get_opt(name)).await?,
+    };
+    let mut observed = Observed { secret, former: None, config, secrets: Secrets::new() };
     for name in credentials::named(&resource.spec) {
         let found = call(&format!("reading the Secret {namespace}/{name}"), secrets.get_opt(name)).await?;
         observed.secrets.insert(name.to_owned(), found.map(objects::values));
     }
     // Under another name before: what it has kept goes on, also while the name of now is somebody else's.
     let own = observed.secret.as_ref().is_some_and(|secret| objects::is_own(secret, resource));
-    if !own && resource.status.is_some() {
+    if !own && was_seen(resource) {
         observed.former = former::<Secret>(context, resource).await?.into_iter().next();
     }
     Ok(observed)
+}
+
+/// Whether something may have been written for the resource before.
+pub(super) fn was_seen(resource: &TofuStateBackend) -> bool {
+    let status = resource.status.as_ref();
+    // The API server says -1 until somebody looked at it.
+    status.is_some_and(|status| status.observed_generation.is_none_or(|seen| seen >= 0) || status.head_epoch.is_some())
 }
 
 /// What was written for the resource, under whatever name.

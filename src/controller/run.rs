@@ -4,7 +4,10 @@ use std::{
     collections::{HashMap, HashSet},
     convert::Infallible,
     pin::pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,10 +19,11 @@ use kube::runtime::{
 };
 use tokio::{
     sync::{
+        Notify,
         mpsc::{UnboundedReceiver, unbounded_channel},
         watch,
     },
-    time::{interval, sleep},
+    time::{interval, sleep, timeout},
 };
 use tracing::{info, warn};
 
@@ -28,10 +32,14 @@ use super::{
     context::{Context, Guarded, Options, name_of},
     events::{Events, Kind},
     lease::Election,
+    links::Links,
+    listed::Listed,
+    news::News,
     orphans,
     reconcile::{Outcome, reconcile},
     report::Reporter,
     watch::{Told, configs, namespaces, resources, secrets},
+    written::Written,
 };
 use crate::{
     openbao::OpenBaoStores,
@@ -44,6 +52,10 @@ use crate::{
 const AGAIN: Duration = Duration::from_secs(1);
 /// How often a store is asked again that did not answer.
 const STORE_AGAIN: Duration = Duration::from_secs(3);
+/// How long the first look waits for the lists of Secrets and ConfigMaps and for the election.
+const SETTLED: Duration = Duration::from_secs(5);
+/// How long lists of them are of use.
+const LISTS: Duration = Duration::from_secs(60);
 
 /// What has to be so before requests are taken, as the controller tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +105,12 @@ impl Controller {
             followed: Mutex::default(),
             resources,
             namespaces,
+            news: News::default(),
+            links: Links::default(),
+            listed: Listed::default(),
+            written: Written::default(),
+            everything: Notify::default(),
+            began: AtomicBool::new(false),
             queue: sender,
             held: Mutex::new(HashMap::new()),
             first: First::default(),
@@ -139,20 +157,23 @@ impl Controller {
         let (gone, gone_queue) = unbounded_channel();
         let told = Told { queue: context.queue.clone(), gone };
         let (cluster, store) = (&context.cluster, &context.resources);
+        let (secrets_listed, configs_listed) = (watch::Sender::new(false), watch::Sender::new(false));
+        let lists = [secrets_listed.subscribe(), configs_listed.subscribe()];
         let watches = async {
             tokio::select! {
                 () = resources(&context, writers.0, &told, stop.clone()) => {}
                 () = namespaces(cluster, writers.1, store, &told, stop.clone()) => {}
-                () = secrets(cluster, store, &told, stop.clone()) => {}
-                () = configs(cluster, store, &told, stop.clone()) => {}
+                () = secrets(&context, &told, &secrets_listed, stop.clone()) => {}
+                () = configs(&context, &told, &configs_listed, stop.clone()) => {}
                 () = forget_gone(&context, gone_queue) => {}
                 () = outages(&context, away) => {}
                 () = ask_again(&context) => {}
                 () = elections(&context) => {}
+                () = everything(&context) => {}
                 () = orphans::run(&context) => {}
             }
         };
-        let mut work = pin!(reconciliations(&context, queue, &tell, stop.clone()));
+        let mut work = pin!(reconciliations(&context, queue, lists, &tell, stop.clone()));
         tokio::select! {
             () = &mut work => return Ok(()),
             () = watches => {}
@@ -194,6 +215,7 @@ async fn served(cluster: &Cluster, tell: &impl Fn(Gate), mut stop: watch::Receiv
 async fn reconciliations(
     context: &Arc<Context>,
     queue: UnboundedReceiver<ObjectRef<Guarded>>,
+    lists: [watch::Receiver<bool>; 2],
     tell: &impl Fn(Gate),
     stop: watch::Receiver<bool>,
 ) {
@@ -205,6 +227,23 @@ async fn reconciliations(
     tokio::select! {
         _ = ending.wait_for(|stop| *stop) => return,
         () = ready => {}
+    }
+    // A look as one of the others, and then as the leader, would be two; and what is listed may change from then on.
+    let settled = async {
+        let [mut secrets, mut configs] = lists;
+        let secrets = async { drop(secrets.wait_for(|listed| *listed).await) };
+        let configs = async { drop(configs.wait_for(|listed| *listed).await) };
+        tokio::join!(context.lead.asked(), secrets, configs);
+    };
+    tokio::select! {
+        _ = ending.wait_for(|stop| *stop) => return,
+        // Without it each resource is looked at twice, no more.
+        _ = timeout(SETTLED, settled) => {}
+    }
+    context.began.store(true, Ordering::Release);
+    context.listed.begin().await;
+    if let Err(fault) = context.openbao.read_ahead().await {
+        warn!(%fault, "the tokens of states cannot be read at once: each is read when it is needed");
     }
     let all: HashSet<ResourceName> = context.resources.state().iter().map(|object| name_of(&**object)).collect();
     info!(resources = all.len(), "first pass");
@@ -281,13 +320,35 @@ async fn outages(context: &Context, mut away: watch::Receiver<Option<String>>) {
     std::future::pending::<()>().await;
 }
 
+/// Looks at everything, each time that somebody asks for it.
+async fn everything(context: &Context) {
+    while !context.registry.is_loaded() {
+        sleep(AGAIN).await;
+    }
+    context.listed.end().await;
+    context.openbao.read_each();
+    loop {
+        context.everything.notified().await;
+        context.listed.begin().await;
+        for object in context.resources.state() {
+            context.wake(&name_of(&*object));
+        }
+        // Most were looked at by then; the others read for themselves.
+        match timeout(LISTS, context.everything.notified()).await {
+            Ok(()) => context.all(),
+            Err(_) => context.listed.end().await,
+        }
+    }
+}
+
 /// A new leader looks at everything: what changed before was seen by nobody.
 async fn elections(context: &Context) {
     loop {
         context.lead.gained().await;
         context.metrics.leads(true);
-        for object in context.resources.state() {
-            context.wake(&name_of(&*object));
+        // Else it is before the first look.
+        if context.began.load(Ordering::Acquire) {
+            context.all();
         }
         context.lead.lost().await;
         context.metrics.leads(false);

@@ -154,6 +154,7 @@ mod tests {
             policy: Some("p".to_owned()),
             token_accessor: Some("a".to_owned()),
             token_expires: Some(Time(at(second))),
+            claim: Some(1),
         };
         draft.openbao = Some(bao(100_000));
         let first = draft.status(&resource, at(1));

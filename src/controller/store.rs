@@ -9,13 +9,14 @@ use super::{
     context::{Checked, Context, Fault, Held, name_of},
     head,
     live::had,
-    report,
+    news::{self, Part},
+    record, report,
     status::{is_newer, patch},
 };
 use crate::{
     controller::cluster::{CallError, call},
     crd::{
-        OpenBaoStatus, Settings, TofuStateBackend,
+        OpenBaoStatus, Settings, TofuStateBackend, TofuStateBackendStatus,
         annotations::{ACCEPT_EMPTY, ACCEPT_RESTORE},
         conditions::{PATH_CLAIMED, POLICY_SYNCED, STORE_REACHABLE, TOKEN_READY, reason},
     },
@@ -83,39 +84,52 @@ fn word(resource: &TofuStateBackend, annotation: &str) -> Word {
 }
 
 /// Whether the last look is good enough still.
-fn is_fresh(context: &Context, held: &Held, resource: &TofuStateBackend, path: &StatePath, asked: bool) -> bool {
+fn is_fresh(held: &Held, resource: &TofuStateBackend, path: &StatePath, asked: bool) -> bool {
     let open = held.open.as_ref().is_some_and(|(state, _)| state.path() == path);
     let checked = held.checked.as_ref().is_some_and(|checked| {
-        checked.good
-            && checked.generation == resource.metadata.generation
-            && checked.at.elapsed() < context.options.resync.mul_f64(0.9)
+        checked.good && checked.generation == resource.metadata.generation && Instant::now() < checked.until
     });
     open && checked && !asked
 }
 
-/// Looks at the store for a resource whose spec holds. `asked`: also where nothing says that it is needed.
+/// Looks at the store for a resource whose spec holds. `asked`: also where nothing says that it is needed. `found`: the
+/// resource as it was written last.
 pub(super) async fn look(
     context: &Context,
     held: &mut Held,
     resource: &TofuStateBackend,
     settings: &Settings,
     asked: bool,
+    found: &mut Option<TofuStateBackend>,
 ) -> Result<Path, Fault> {
-    if is_fresh(context, held, resource, &settings.path, asked)
+    if is_fresh(held, resource, &settings.path, asked)
         && let Some((state, _)) = &held.open
     {
         return Ok(Path::Open(state.clone()));
     }
+    if held.checked.is_none()
+        && !asked
+        && let Some((state, checked)) = record::open(context, held, resource, settings)
+    {
+        held.checked = Some(checked);
+        return Ok(Path::Open(state));
+    }
+    let began = Instant::now();
+    // From now on it is looked at by this process.
+    held.record = Some(began);
     let mut checked = Checked {
-        at: Instant::now(),
+        until: began + context.options.resync.mul_f64(record::SHARE),
         generation: resource.metadata.generation,
         good: false,
         findings: Findings::default(),
         openbao: None,
     };
-    let path = open(context, held, resource, settings, &mut checked).await?;
+    let path = open(context, held, resource, settings, found, &mut checked).await?;
     if !matches!(path, Path::Refused) {
-        token(context, resource, &mut checked).await?;
+        token(context, resource, began, &mut checked).await?;
+        if let (Some(openbao), Some((_, claim))) = (&mut checked.openbao, &held.open) {
+            openbao.claim = i64::try_from(*claim).ok();
+        }
     }
     held.checked = Some(checked);
     Ok(path)
@@ -126,6 +140,7 @@ async fn open(
     held: &mut Held,
     resource: &TofuStateBackend,
     settings: &Settings,
+    written: &mut Option<TofuStateBackend>,
     checked: &mut Checked,
 ) -> Result<Path, Fault> {
     let found = &mut checked.findings;
@@ -145,7 +160,7 @@ async fn open(
     };
     let (state, claim, fault) = match context.paths.open(&wish).await {
         Ok(Opened { state, claim }) => {
-            seen(context, resource, &state).await?;
+            seen(context, resource, &state, written).await?;
             let new = held.open.as_ref().is_none_or(|(_, old)| *old != claim);
             if new {
                 info!(resource = %name_of(resource), %path, claim, "has its path");
@@ -232,7 +247,7 @@ fn told(fault: &Faulty, path: &StatePath, state: Option<&State>) -> (&'static st
 
 /// An older resource that wants the same path, where that is nobody's yet.
 async fn elder(context: &Context, resource: &TofuStateBackend, wish: &Wish) -> Result<Option<String>, Fault> {
-    let objects = context.resources.state();
+    let objects = context.rivals(resource);
     let allowed = |other: &&TofuStateBackend| {
         let namespace = other.metadata.namespace.as_deref().unwrap_or_default();
         let says = context.namespace(namespace);
@@ -251,7 +266,12 @@ async fn elder(context: &Context, resource: &TofuStateBackend, wish: &Wish) -> R
 
 /// Takes down which head was seen, before the path is first served: else a store that is lost right after would not be
 /// noticed.
-async fn seen(context: &Context, resource: &TofuStateBackend, state: &State) -> Result<(), Fault> {
+async fn seen(
+    context: &Context,
+    resource: &TofuStateBackend,
+    state: &State,
+    written: &mut Option<TofuStateBackend>,
+) -> Result<(), Fault> {
     if !is_newer(resource.status.as_ref(), state.mark()) {
         return Ok(());
     }
@@ -261,26 +281,53 @@ async fn seen(context: &Context, resource: &TofuStateBackend, state: &State) -> 
     let api = context.cluster.of::<PartialObjectMeta<TofuStateBackend>>(namespace);
     let doing = format!("writing the status of {}", name_of(resource));
     // What the watch showed is older than the finalizer that was just set.
-    let now = call(&doing, api.get_metadata(name)).await?.metadata;
-    if now.uid != resource.metadata.uid {
-        let message = "it was deleted and made anew meanwhile".to_owned();
-        return Err(CallError { doing, message, status: Some(409) }.into());
-    }
-    let mut status = patch(resource, &head::status(&head));
-    status["metadata"]["resourceVersion"] = now.resource_version.into();
-    call(&doing, api.patch_status(name, &PatchParams::apply(report::MANAGER).force(), &Patch::Apply(&status))).await?;
+    let version = match written {
+        Some(written) => written.metadata.resource_version.clone(),
+        None => {
+            let now = call(&doing, api.get_metadata(name)).await?.metadata;
+            if now.uid != resource.metadata.uid {
+                let message = "it was deleted and made anew meanwhile".to_owned();
+                return Err(CallError { doing, message, status: Some(409) }.into());
+            }
+            now.resource_version
+        }
+    };
+    let shown = head::status(&head);
+    let mut status = patch(resource, &shown);
+    status["metadata"]["resourceVersion"] = version.into();
+    let epoch = news::sum(&shown.head_epoch.as_deref());
+    context.news.writes(&name_of(resource), resource.metadata.uid.as_deref(), Part::Epoch, epoch);
+    let (params, status) = (PatchParams::apply(report::MANAGER).force(), Patch::Apply(&status));
+    let made = call(&doing, api.patch_status(name, &params, &status)).await?;
+    let mut now = resource.clone();
+    now.metadata.resource_version = made.metadata.resource_version;
+    let former = now.status.take().unwrap_or_default();
+    now.status = Some(TofuStateBackendStatus {
+        observed_generation: former.observed_generation,
+        conditions: former.conditions,
+        endpoints: former.endpoints,
+        openbao: former.openbao,
+        last_handled: former.last_handled,
+        ..shown
+    });
+    *written = Some(now);
     Ok(())
 }
 
 /// Sees to it that policy and token are as they should be.
-async fn token(context: &Context, resource: &TofuStateBackend, checked: &mut Checked) -> Result<(), Fault> {
+async fn token(
+    context: &Context,
+    resource: &TofuStateBackend,
+    began: Instant,
+    checked: &mut Checked,
+) -> Result<(), Fault> {
     let name = name_of(resource);
     let found = &mut checked.findings;
     let Some(token) = context.openbao.token(&name.namespace, &name.name) else {
         found.unknown(TOKEN_READY, reason::STORE_FAULT, "the state's token was not asked for yet");
         return Ok(());
     };
-    match token.check().await {
+    match token.check_since(began).await {
         Ok(seen) => {
             found.good(
                 POLICY_SYNCED,
@@ -292,6 +339,7 @@ async fn token(context: &Context, resource: &TofuStateBackend, checked: &mut Che
                 policy: Some(seen.policy),
                 token_accessor: Some(seen.accessor),
                 token_expires: seen.expires.map(Time),
+                claim: None,
             });
             Ok(())
         }

@@ -5,6 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
     fmt::Debug,
     hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::atomic::Ordering,
 };
 
 use futures_util::TryStreamExt as _;
@@ -25,14 +26,10 @@ use tracing::{info, warn};
 use super::{
     cluster::Cluster,
     context::{Context, Guarded, name_of},
-    credentials,
     objects::MANAGED_BY,
     scope::{Watch, together},
 };
-use crate::{
-    crd::{TofuStateBackend, conditions::LOCK_STALE},
-    registry::ResourceName,
-};
+use crate::registry::ResourceName;
 
 /// Where changes are told.
 #[derive(Clone)]
@@ -42,74 +39,42 @@ pub(super) struct Told {
     pub(super) gone: UnboundedSender<(ResourceName, String)>,
 }
 
-/// What was seen of each resource: what a reconciliation goes by, and the uid.
-type Seen = HashMap<ObjectRef<Guarded>, (u64, String)>;
-
 /// Follows the resources.
 pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
-    let mut seen: Seen = HashMap::new();
-    let mut listed: HashSet<ObjectRef<Guarded>> = HashSet::new();
+    let mut listed: HashSet<ResourceName> = HashSet::new();
     let each = |event: Event<Guarded>| {
-        let changed = |object: &Guarded, seen: &mut Seen| {
-            let (name, now) = (ObjectRef::from_obj(object), (mark(object), object.uid().unwrap_or_default()));
+        let changed = |object: &Guarded| {
+            context.links.set(object);
             if let Ok(resource) = &object.0 {
                 context.status_seen(resource);
             }
-            if seen.get(&name) != Some(&now) {
-                seen.insert(name.clone(), now);
-                let _ = told.queue.send(name.clone());
+            if context.news.look(object) {
+                let _ = told.queue.send(ObjectRef::from_obj(object));
             }
-            name
         };
         match event {
             Event::Init => listed.clear(),
-            Event::InitApply(object) => drop(listed.insert(changed(&object, &mut seen))),
-            Event::InitDone => seen.retain(|name, (_, uid)| {
-                let there = listed.contains(name);
-                if !there {
-                    let namespace = name.namespace.clone().unwrap_or_default();
-                    let _ = told.gone.send((ResourceName { namespace, name: name.name.clone() }, uid.clone()));
+            Event::InitApply(object) => {
+                changed(&object);
+                listed.insert(name_of(&object));
+            }
+            Event::InitDone => {
+                let listed = std::mem::take(&mut listed);
+                for (name, uid) in context.news.retain(|name| listed.contains(name)) {
+                    context.links.remove(&name);
+                    let _ = told.gone.send((name, uid));
                 }
-                there
-            }),
-            Event::Apply(object) => drop(changed(&object, &mut seen)),
+            }
+            Event::Apply(object) => changed(&object),
             Event::Delete(object) => {
-                seen.remove(&ObjectRef::from_obj(&object));
-                let _ = told.gone.send((name_of(&object), object.uid().unwrap_or_default()));
+                let name = name_of(&object);
+                context.news.remove(&name);
+                context.links.remove(&name);
+                let _ = told.gone.send((name, object.uid().unwrap_or_default()));
             }
         }
     };
     follow("tofustates", context.cluster.watched(&Config::default()), Some(writer), each, stop).await;
-}
-
-/// What a reconciliation goes by: not what the HTTP backend tells of each lock and write.
-fn mark(object: &Guarded) -> u64 {
-    let mut hash = DefaultHasher::new();
-    let metadata = object.meta();
-    (&metadata.uid, metadata.generation, &metadata.annotations, &metadata.finalizers).hash(&mut hash);
-    metadata.deletion_timestamp.is_some().hash(&mut hash);
-    if let Ok(resource) = &object.0
-        && let Some(status) = &resource.status
-    {
-        let ours = (
-            status.observed_generation,
-            &status.conditions,
-            &status.endpoints,
-            &status.openbao,
-            &status.last_handled,
-            &status.head_epoch,
-        );
-        serde_json::to_string(&ours).unwrap_or_default().hash(&mut hash);
-        if metadata.deletion_timestamp.is_some() || resource.spec.lock.stale_after.is_some() {
-            let lock = status.lock.as_ref();
-            (status.locked, lock.and_then(|lock| lock.id.as_ref())).hash(&mut hash);
-            // Its holder wrote: it is stale no more.
-            let stale = status.condition(LOCK_STALE).is_some_and(|found| found.status == "True");
-            let written = status.state.as_ref().filter(|_| stale);
-            written.and_then(|state| state.version).hash(&mut hash);
-        }
-    }
-    hash.finish()
 }
 
 /// Follows the Namespaces: which paths their resources may have is said there.
@@ -127,45 +92,47 @@ pub(super) async fn namespaces(
             found.metadata.annotations.hash(&mut hash);
             let (name, mark) = (found.name_any(), hash.finish());
             if seen.insert(name.clone(), mark).is_some_and(|old| old != mark) {
-                concern(resources, told, &name, |_| true);
+                for object in resources.state() {
+                    if object.namespace().as_deref() == Some(&*name) {
+                        let _ = told.queue.send(ObjectRef::from_obj(&*object));
+                    }
+                }
             }
         }
     };
     follow("namespaces", cluster.watched_namespaces(), Some(writer), each, stop).await;
 }
 
-/// Follows the Secrets: those that specs name, and those that are written for them.
-pub(super) async fn secrets(cluster: &Cluster, resources: &Store<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
+/// Follows the Secrets: those that specs name, and those that are written for them. `listed` hears of the first list.
+pub(super) async fn secrets(context: &Context, told: &Told, listed: &watch::Sender<bool>, stop: watch::Receiver<bool>) {
     let each = |event: Event<PartialObjectMeta<Secret>>| {
-        let Some(found) = changed(event, resources, told) else { return };
-        let name = found.name_any();
-        concern(resources, told, &found.namespace().unwrap_or_default(), |resource| {
-            resource.connection_secret() == name || credentials::named(&resource.spec).contains(&name.as_str())
-        });
+        let Some(found) = changed(event, context, listed) else { return };
+        concern(context, told, &found);
     };
-    follow("secrets", cluster.watched(&Config::default()), None, each, stop).await;
+    follow("secrets", context.cluster.watched(&Config::default()), None, each, stop).await;
 }
 
-/// Follows the ConfigMaps that are written.
-pub(super) async fn configs(cluster: &Cluster, resources: &Store<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
+/// Follows the ConfigMaps that are written. `listed` hears of the first list.
+pub(super) async fn configs(context: &Context, told: &Told, listed: &watch::Sender<bool>, stop: watch::Receiver<bool>) {
     let each = |event: Event<PartialObjectMeta<ConfigMap>>| {
-        let Some(found) = changed(event, resources, told) else { return };
-        let name = found.name_any();
-        let namespace = found.namespace().unwrap_or_default();
-        concern(resources, told, &namespace, |resource| resource.connection_secret() == name);
+        let Some(found) = changed(event, context, listed) else { return };
+        // Its name is that of the connection Secret.
+        concern(context, told, &found);
     };
     let ours = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    follow("configmaps", cluster.watched(&ours), None, each, stop).await;
+    follow("configmaps", context.cluster.watched(&ours), None, each, stop).await;
 }
 
-/// The object that changed. After a list nobody knows what changed before it: each resource is asked for, and reads what
-/// it goes by.
-fn changed<K>(event: Event<K>, resources: &Store<Guarded>, told: &Told) -> Option<K> {
+/// The object that changed. After a list nobody knows what changed before it: each resource is asked
+/// for, and reads what it goes by.
+fn changed<K>(event: Event<K>, context: &Context, listed: &watch::Sender<bool>) -> Option<K> {
     match event {
         Event::Apply(found) | Event::Delete(found) => return Some(found),
         Event::InitDone => {
-            for object in resources.state() {
-                let _ = told.queue.send(ObjectRef::from_obj(&*object));
+            listed.send_replace(true);
+            // Before the first look nobody goes by anything.
+            if context.began.load(Ordering::Acquire) {
+                context.all();
             }
         }
         Event::Init | Event::InitApply(_) => {}
@@ -173,15 +140,17 @@ fn changed<K>(event: Event<K>, resources: &Store<Guarded>, told: &Told) -> Optio
     None
 }
 
-/// Asks for the resources of a namespace that something concerns.
-fn concern(resources: &Store<Guarded>, told: &Told, namespace: &str, by: impl Fn(&TofuStateBackend) -> bool) {
-    for object in resources.state() {
-        if object.namespace().as_deref() == Some(namespace) && object.0.as_ref().is_ok_and(&by) {
-            let _ = told.queue.send(ObjectRef::from_obj(&*object));
-        }
+/// Asks for the resources that a Secret concerns, or the ConfigMap of that name.
+fn concern<K: Resource<DynamicType = ()>>(context: &Context, told: &Told, found: &K) {
+    let (namespace, name) = (found.namespace().unwrap_or_default(), found.name_any());
+    context.listed.changed(&namespace, &name);
+    if !context.written.is_news(found) {
+        return;
+    }
+    for resource in context.links.of_secret(&namespace, &name) {
+        let _ = told.queue.send(ObjectRef::new(&resource.name).within(&resource.namespace));
     }
 }
-
 /// Follows a kind until `stop`. While the API server is away it goes on with what was seen.
 async fn follow<K>(
     what: &'static str,
@@ -192,8 +161,11 @@ async fn follow<K>(
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let watches =
-        watched.into_iter().map(|(api, config)| Box::pin(watcher(api, config).default_backoff()) as Watch<'_, K>);
+    // Of thousands of objects who wrote which field when is more than all the rest, and nobody asks for it.
+    let lean = |object: &mut K| object.managed_fields_mut().clear();
+    let watches = watched
+        .into_iter()
+        .map(|(api, config)| Box::pin(watcher(api, config).default_backoff().modify(lean)) as Watch<'_, K>);
     let mut events = together(watches.collect());
     let mut failed = false;
     loop {

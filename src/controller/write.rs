@@ -1,7 +1,10 @@
 //! Writes what a resource's runs are given, where it is not as it should be; the finalizer; the status.
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::api::{Patch, PatchParams, PostParams};
+use kube::{
+    ResourceExt as _,
+    api::{Patch, PatchParams, PostParams},
+};
 use serde::Deserialize as _;
 use tracing::{info, warn};
 
@@ -12,8 +15,9 @@ use super::{
     credentials::Wanted,
     events::Kind,
     ledger::Ledger,
+    news::{self, Part},
     objects::{Found, Outputs},
-    observe::{Observed, former},
+    observe::{Observed, former, was_seen},
     outputs::Connection,
     status::{Draft, MANAGER, is_so, news, patch, strays},
 };
@@ -72,6 +76,7 @@ pub(super) async fn outputs(
             continue;
         }
         let doing = format!("writing the {kind} {namespace}/{name}");
+        let write = context.written.begin(kind, namespace, name);
         let done = match kind {
             "Secret" => {
                 let patch = secret.map(|found| outputs.patch_of_secret(found));
@@ -82,8 +87,11 @@ pub(super) async fn outputs(
                 put::<ConfigMap>(context, &doing, namespace, name, outputs.config(), patch).await
             }
         };
+        if write.end(done.as_ref().ok().and_then(Option::as_deref)) {
+            context.wake(&name_of(resource));
+        }
         match done {
-            Ok(()) => info!(resource = %name_of(resource), kind, name, "written"),
+            Ok(_) => info!(resource = %name_of(resource), kind, name, "written"),
             // It was deleted meanwhile.
             Err(error) if error.status == Some(404) && found == Found::Differs => return Err(error.into()),
             Err(error) if error.refused() => return Ok(Some((reason::NOT_WRITTEN, error.to_string()))),
@@ -92,14 +100,14 @@ pub(super) async fn outputs(
     }
     let observed_generation = resource.status.as_ref().and_then(|status| status.observed_generation);
     let renamed = observed_generation != resource.metadata.generation || observed.former.is_some();
-    if resource.status.is_some() && renamed {
+    if was_seen(resource) && renamed {
         remove_former(context, resource, name).await?;
     }
     Ok(None)
 }
 
 /// Creates an object where none was found, or changes the one that was: never one that came or changed since, which may be
-/// somebody else's.
+/// somebody else's. Answers the resourceVersion that it made.
 async fn put<K>(
     context: &Context,
     doing: &str,
@@ -107,7 +115,7 @@ async fn put<K>(
     name: &str,
     object: &serde_json::Value,
     patch: Option<serde_json::Value>,
-) -> Result<(), CallError>
+) -> Result<Option<String>, CallError>
 where
     K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -118,14 +126,15 @@ where
     let (api, manager) = (context.cluster.of::<K>(namespace), Some(MANAGER.to_owned()));
     if let Some(patch) = patch {
         let params = PatchParams { field_manager: manager, ..PatchParams::default() };
-        return call(doing, api.patch_metadata(name, &params, &Patch::Merge(&patch))).await.map(drop);
+        let done = call(doing, api.patch_metadata(name, &params, &Patch::Merge(&patch))).await;
+        return done.map(|made| made.metadata.resource_version);
     }
     let params = PostParams { field_manager: manager, ..PostParams::default() };
     let create = async {
         let object = serde_json::from_value::<K>(object.clone()).map_err(kube::Error::SerdeError)?;
         api.create(&params, &object).await
     };
-    call(doing, create).await.map(drop)
+    call(doing, create).await.map(|made| made.resource_version())
 }
 
 /// Removes what was written under a name that the spec had before.
@@ -168,6 +177,8 @@ pub(super) async fn status(
     let object = patch(resource, &wanted);
     let doing = format!("writing the status of {}", name_of(resource));
     let params = PatchParams::apply(MANAGER).force();
+    let uid = resource.metadata.uid.as_deref();
+    context.news.writes(&name_of(resource), uid, Part::Status, news::sum_of_status(&wanted));
     let found = call(&doing, api.patch_status(name, &params, &Patch::Apply(&object))).await?;
     // Applying takes away nothing that somebody else wrote.
     let now = TofuStateBackendStatus::deserialize(&found.data["status"]).ok();
@@ -178,7 +189,7 @@ pub(super) async fn status(
         let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
         call(&doing, api.patch_status(name, &params, &Patch::Merge(&body))).await?;
     }
-    let before = held.applied.replace(wanted.clone()).or_else(|| resource.status.clone());
+    let before = held.applies(&wanted).or_else(|| resource.status.clone());
     for condition in news(before.as_ref(), &wanted) {
         let (kind, wrong) = match (condition.type_.as_str(), condition.status.as_str()) {
             (READY, "True") => (Kind::Normal, false),
@@ -202,25 +213,35 @@ pub(super) async fn status(
     Ok(())
 }
 
-/// Puts the finalizer on a resource, or takes it away.
-pub(super) async fn finalizer(context: &Context, resource: &TofuStateBackend, wanted: bool) -> Result<(), Fault> {
+/// Puts the finalizer on a resource, or takes it away. Answers the resource as it is then, where it was not so.
+pub(super) async fn finalizer(
+    context: &Context,
+    resource: &TofuStateBackend,
+    wanted: bool,
+) -> Result<Option<TofuStateBackend>, Fault> {
     let own = &resource.metadata;
     let mut all = own.finalizers.clone().unwrap_or_default();
     if all.iter().any(|one| one == FINALIZER) == wanted {
-        return Ok(());
+        return Ok(None);
     }
     match wanted {
         true => all.push(FINALIZER.to_owned()),
         false => all.retain(|one| one != FINALIZER),
     }
     // Of the version that was looked at: somebody else's finalizer may have come since.
-    let change = serde_json::json!({"metadata": {"resourceVersion": own.resource_version, "finalizers": all}});
+    let change = serde_json::json!({"metadata": {"resourceVersion": own.resource_version, "finalizers": &all}});
     let name = own.name.as_deref().unwrap_or_default();
     let api = context.cluster.of::<TofuStateBackend>(own.namespace.as_deref().unwrap_or_default());
     let doing = format!("setting the finalizer of {}", name_of(resource));
     let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    let sum = news::sum(&Some(all));
+    context.news.writes(&name_of(resource), own.uid.as_deref(), Part::Finalizers, sum);
     match call(&doing, api.patch_metadata(name, &params, &Patch::Merge(&change))).await {
-        Err(error) if error.status == Some(404) && !wanted => Ok(()),
-        done => Ok(done.map(drop)?),
+        Err(error) if error.status == Some(404) && !wanted => Ok(None),
+        done => {
+            let mut now = resource.clone();
+            now.metadata.resource_version = done?.metadata.resource_version;
+            Ok(Some(now))
+        }
     }
 }

@@ -164,6 +164,11 @@ pub struct OpenBaoStatus {
     /// When the token ends unless it is renewed; it is, long before.
     #[serde(deserialize_with = "lenient", skip_serializing_if = "Option::is_none")]
     pub token_expires: Option<Time>,
+    /// Number of this resource's claim on its path, as the owner entry and the state's own entry have it. It grows with
+    /// each claim.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub claim: Option<i64>,
 }
 
 /// The last request of each kind that was made by annotation, and what came of it.

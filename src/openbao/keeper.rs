@@ -73,6 +73,14 @@ pub trait Keeper: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// All that is kept for states of an installation, where reading it at once is cheaper than one by one; else nothing.
+    ///
+    /// # Errors
+    /// It cannot be told now.
+    async fn list(&self, _: &Instance) -> Result<Vec<(PolicyName, Kept)>, KeeperError> {
+        Ok(Vec::new())
+    }
+
     /// The policies of an installation whose states have something kept.
     ///
     /// # Errors

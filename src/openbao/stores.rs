@@ -9,17 +9,22 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
-use tokio::{sync::watch, time::sleep};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 use super::{
     BadName, Bao, Fault, Instance, Keeper, Leads, Mount, OpenBaoKv, Policy, PolicyName, ScopedToken, Token,
-    TokenSource, Tokens,
+    TokenSource, Tokens, scoped::Unseen,
 };
 use crate::store::{Kv, StatePath, Stores, head::Owner};
 
 /// How often it is looked which tokens are to be renewed.
 const LOOK: Duration = Duration::from_secs(30);
+/// How long the looks at tokens are apart that were read at once.
+const EACH: Duration = Duration::from_millis(50);
 /// How many tokens are ended at a time.
 const AT_ONCE: usize = 8;
 
@@ -35,6 +40,8 @@ struct Inner {
     leads: Leads,
     owners: Arc<dyn Kv>,
     states: Mutex<HashMap<PolicyName, (StatePath, ScopedToken)>>,
+    /// What was read at once, until it is asked for.
+    read: Mutex<HashMap<PolicyName, Unseen>>,
 }
 
 impl OpenBaoStores {
@@ -53,7 +60,9 @@ impl OpenBaoStores {
         let mount = Mount::parse(&bao.settings().mount)?;
         let owners = Arc::new(OpenBaoKv::new(bao.clone(), own.clone()).limited());
         let tokens = Tokens::new(bao, own, instance, mount);
-        Ok(Self { inner: Arc::new(Inner { tokens, keeper, leads, owners, states: Mutex::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner { tokens, keeper, leads, owners, states: Mutex::default(), read: Mutex::default() }),
+        })
     }
 
     /// The token of a resource's state, where it was asked for.
@@ -61,6 +70,24 @@ impl OpenBaoStores {
     pub fn token(&self, namespace: &str, name: &str) -> Option<ScopedToken> {
         let name = PolicyName::new(self.inner.tokens.instance(), namespace, name).ok()?;
         self.inner.states().get(&name).map(|(_, token)| token.clone())
+    }
+
+    /// Reads the tokens of all states at once: thousands of them are about to be asked for. Until [`Self::read_each`].
+    ///
+    /// # Errors
+    /// It cannot be done now: each is read when it is needed.
+    pub async fn read_ahead(&self) -> Result<(), Fault> {
+        let all = self.inner.keeper.list(self.inner.tokens.instance()).await?;
+        let (now, count) = (Instant::now(), u32::try_from(all.len()).unwrap_or(u32::MAX));
+        let spread = EACH.saturating_mul(count);
+        let unseen = |kept| Unseen { kept, until: now + spread.mul_f64(rand::random_range(0.0..1.0)) };
+        *self.inner.read() = all.into_iter().map(|(policy, kept)| (policy, unseen(kept))).collect();
+        Ok(())
+    }
+
+    /// Each token is read by itself from now on.
+    pub fn read_each(&self) {
+        *self.inner.read() = HashMap::new();
     }
 
     /// Renews the tokens of states until `stop`.
@@ -139,6 +166,10 @@ impl Inner {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn read(&self) -> MutexGuard<'_, HashMap<PolicyName, Unseen>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn all(&self) -> Vec<ScopedToken> {
         self.states().values().map(|(_, token)| token.clone()).collect()
     }
@@ -170,8 +201,9 @@ impl Inner {
             token.close();
         }
         let policy = Policy::of_state(self.tokens.mount(), path);
-        let token =
-            ScopedToken::new(self.tokens.clone(), name.clone(), policy, self.keeper.clone(), self.leads.clone());
+        let read = self.read().remove(&name);
+        let (tokens, keeper, leads) = (self.tokens.clone(), self.keeper.clone(), self.leads.clone());
+        let token = ScopedToken::new(tokens, name.clone(), policy, keeper, leads, read);
         states.insert(name, (path.clone(), token.clone()));
         Ok(token)
     }

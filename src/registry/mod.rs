@@ -11,12 +11,10 @@ use std::{
     collections::HashMap,
     fmt,
     sync::{
-        Arc,
+        Arc, PoisonError, RwLock,
         atomic::{AtomicBool, Ordering},
     },
 };
-
-use arc_swap::ArcSwap;
 
 pub use crate::store::Redacted;
 use crate::store::{State, StatePath};
@@ -58,10 +56,13 @@ impl Backend {
     }
 }
 
-/// All registered paths, replaced as a whole or one by one while requests look them up.
+type Backends = HashMap<StatePath, Arc<Backend>>;
+
+/// All registered paths, replaced as a whole or one by one while requests look them up. The lock is held for a look at the
+/// table or one change of it: a copy of thousands for each of them would take longer than all the rest.
 #[derive(Default)]
 pub struct Registry {
-    backends: ArcSwap<HashMap<StatePath, Arc<Backend>>>,
+    backends: RwLock<Backends>,
     loaded: AtomicBool,
 }
 
@@ -69,13 +70,13 @@ impl Registry {
     /// The backend of a path.
     #[must_use]
     pub fn get(&self, path: &StatePath) -> Option<Arc<Backend>> {
-        self.backends.load().get(path).cloned()
+        self.read().get(path).cloned()
     }
 
     /// All backends, by path.
     #[must_use]
     pub fn all(&self) -> Vec<Arc<Backend>> {
-        let mut all: Vec<_> = self.backends.load().values().cloned().collect();
+        let mut all: Vec<_> = self.read().values().cloned().collect();
         all.sort_by(|a, b| a.path().cmp(b.path()));
         all
     }
@@ -88,14 +89,22 @@ impl Registry {
 
     /// Sets the backend of its path, or takes it away.
     pub fn set(&self, path: &StatePath, backend: Option<Arc<Backend>>) {
-        self.backends.rcu(|all| {
-            let mut all = HashMap::clone(all);
-            match &backend {
-                Some(backend) => all.insert(path.clone(), backend.clone()),
-                None => all.remove(path),
-            };
-            all
-        });
+        let mut all = self.write();
+        let old = match backend {
+            Some(backend) => all.insert(path.clone(), backend),
+            None => all.remove(path),
+        };
+        drop(all);
+        // Not while others wait.
+        drop(old);
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Backends> {
+        self.backends.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Backends> {
+        self.backends.write().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What should be registered is: from now on a path that is not here is not registered.
@@ -106,7 +115,8 @@ impl Registry {
     /// Replaces all backends at once.
     pub fn replace(&self, backends: impl IntoIterator<Item = Arc<Backend>>) {
         let all = backends.into_iter().map(|backend| (backend.path().clone(), backend)).collect();
-        self.backends.store(Arc::new(all));
+        let old = std::mem::replace(&mut *self.write(), all);
+        drop(old);
         self.loaded.store(true, Ordering::Release);
     }
 }

@@ -39,9 +39,10 @@ pub(super) async fn run(shared: Arc<Shared>, name: ResourceName, mut targets: wa
     let target = targets.borrow_and_update().clone();
     let mut seen = target.state.seen();
     let stands = target.stands.clone();
+    let told = !target.compare && target.state.mark().is_some_and(|mark| stands.shown.is_of(mark));
     let mut follower = Follower { shared, name, target, stands, told: None, wait: FIRST };
     let mut due = Due { shared: follower.shared.clone(), since: None };
-    due.set(true);
+    due.set(!told);
     let mut not_before = Instant::now();
     loop {
         tokio::select! {
@@ -60,19 +61,25 @@ pub(super) async fn run(shared: Arc<Shared>, name: ResourceName, mut targets: wa
             }
             // The state is held here, so it does not end.
             _ = seen.changed() => due.set(true),
-            () = sleep_until(not_before), if due.since.is_some() => match follower.tell().await {
-                Told::Now => {
-                    due.told();
-                    due.set(false);
-                    not_before = Instant::now() + PAUSE;
+            () = sleep_until(not_before), if due.since.is_some() => {
+                // Others wrote into it since, of which there was nothing to tell: a patch is of the last version.
+                let latest = targets.borrow().clone();
+                follower.take(latest);
+                // Thousands wait, and few of them tell something at a time.
+                match Box::pin(follower.tell()).await {
+                    Told::Now => {
+                        due.told();
+                        due.set(false);
+                        not_before = Instant::now() + PAUSE;
+                    }
+                    Told::Nothing => due.set(false),
+                    Told::Later(wait) => not_before = Instant::now() + wait,
                 }
-                Told::Nothing => due.set(false),
-                Told::Later(wait) => not_before = Instant::now() + wait,
             }
         }
     }
     if due.since.is_some() || seen.has_changed().unwrap_or(false) {
-        let _ = timeout(LAST, follower.tell()).await;
+        let _ = timeout(LAST, Box::pin(follower.tell())).await;
     }
 }
 

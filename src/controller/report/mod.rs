@@ -57,6 +57,8 @@ enum Ask {
 struct Target {
     state: State,
     stands: Stood,
+    /// Whether the head is to be looked at though the status shows how far it was seen.
+    compare: bool,
 }
 
 /// A resource as it was seen.
@@ -105,12 +107,14 @@ impl Reporter {
     }
 
     /// Follows a state in the status of this resource. To be called as often as the resource is seen: what somebody else
-    /// wrote into the own fields is put right by it, and nothing is patched where nothing differs.
-    pub fn follow(&self, resource: &TofuStateBackend, state: &State) {
+    /// wrote into the own fields is put right by it, and nothing is patched where nothing differs. Without `compare` what
+    /// the status says when the following begins is believed as long as no other head was seen: it needs no look at the
+    /// store.
+    pub fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool) {
         let ObjectMeta { namespace, name, .. } = resource.metadata.clone();
         let (Some(namespace), Some(name)) = (namespace, name) else { return };
         let own = resource.status.as_ref().map(own).unwrap_or_default();
-        let target = Target { state: state.clone(), stands: Stood::of(&resource.metadata, &own) };
+        let target = Target { state: state.clone(), stands: Stood::of(&resource.metadata, &own), compare };
         // Where the worker has ended, so does the process.
         let _ = self.asks.send(Ask::Follow(ResourceName { namespace, name }, target));
     }
@@ -138,10 +142,13 @@ impl Worker {
                     // Whoever sees resources has ended; requests may go on.
                     None => asked = false,
                     Some(Ask::Forget(name)) => drop(followed.remove(&name)),
-                    Some(Ask::Follow(name, target)) => match followed.get(&name) {
+                    Some(Ask::Follow(name, mut target)) => match followed.get(&name) {
                         Some(known) => {
                             known.send_if_modified(|known| {
-                                let news = !known.is(&target) || known.stands.shown != target.stands.shown;
+                                let same = known.is(&target) && known.stands.shown == target.stands.shown;
+                                let news = target.compare || !same;
+                                // It may not have begun.
+                                target.compare |= known.compare;
                                 *known = target;
                                 news
                             });

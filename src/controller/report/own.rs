@@ -4,7 +4,10 @@ use std::cmp::Ordering;
 
 use serde_json::{Map, Value};
 
-use crate::{crd::TofuStateBackendStatus, store::Sha256Sum};
+use crate::{
+    crd::TofuStateBackendStatus,
+    store::{Mark, Sha256Sum},
+};
 
 /// The fields that the HTTP backend writes, and no other part does.
 pub const FIELDS: [&str; 6] = ["locked", "lock", "state", "history", "headEpoch", "headRevision"];
@@ -38,6 +41,12 @@ impl Shown {
             revision: own["headRevision"].as_i64(),
             sum: Sha256Sum::of(own.to_string().as_bytes()),
         }
+    }
+
+    /// Whether it tells of a head that is as far as this.
+    pub(super) fn is_of(&self, mark: Mark) -> bool {
+        self.epoch.as_deref() == Some(&*mark.epoch.to_string())
+            && self.revision.is_some_and(|revision| u64::try_from(revision) == Ok(mark.revision))
     }
 
     pub(super) fn revision(&self) -> Option<i64> {

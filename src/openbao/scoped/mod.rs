@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwapOption;
 use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     openbao::{
@@ -52,6 +52,10 @@ struct Work {
     life: Option<Span>,
     /// What is wrong, as it was last logged.
     trouble: Option<Fault>,
+    /// When it was last found or made as it should be, or that began.
+    established: Option<Instant>,
+    /// It was taken from where tokens are kept, and nobody looked at it: until when that is put off.
+    unseen: Option<Instant>,
     /// The other path that the policy was found to be of, and how many times in a row.
     other: Option<(StatePath, u32)>,
     /// The policy was written since it was last looked whether a token is kept.
@@ -74,6 +78,15 @@ pub struct Seen {
 struct Span {
     ends: Duration,
     whole: Duration,
+}
+
+/// A token that was read at once with many others, and that nobody looked at.
+#[derive(Debug)]
+pub struct Unseen {
+    /// What is kept.
+    pub kept: Kept,
+    /// Until when the look at it is put off.
+    pub until: Instant,
 }
 
 /// What was found of a kept token.
@@ -116,17 +129,25 @@ fn due(left: Duration, whole: Duration, replica: Replica, spread: f64) -> bool {
 }
 
 impl ScopedToken {
-    /// The token for the policy `name`, which is to be `policy`. Asks nobody yet.
+    /// The token for the policy `name`, which is to be `policy`. Asks nobody yet. `read`: what is kept, where that was read.
     #[must_use]
-    pub fn new(tokens: Tokens, name: PolicyName, policy: Policy, keeper: Arc<dyn Keeper>, leads: Leads) -> Self {
+    pub fn new(
+        tokens: Tokens,
+        name: PolicyName,
+        policy: Policy,
+        keeper: Arc<dyn Keeper>,
+        leads: Leads,
+        read: Option<Unseen>,
+    ) -> Self {
+        let unseen = read.as_ref().map(|read| read.until);
         let inner = Inner {
             tokens,
             name,
             policy,
             keeper,
             leads,
-            held: ArcSwapOption::empty(),
-            work: Arc::default(),
+            held: ArcSwapOption::new(read.map(|read| Arc::new(read.kept))),
+            work: Arc::new(Mutex::new(Work { unseen, ..Work::default() })),
             closed: AtomicBool::new(false),
             spread: rand::random_range(0.0..1.0),
         };
@@ -144,20 +165,22 @@ impl ScopedToken {
         self.inner.work.lock().await.trouble.as_ref().map(ToString::to_string)
     }
 
-    /// Looks whether the policy and the token are as they should be, and makes them so.
+    /// Looks whether the policy and the token are as they should be, and makes them so; where that was not done since.
     ///
     /// # Errors
     /// OpenBao did not do it, or the token cannot be kept.
-    pub async fn check(&self) -> Result<Seen, Fault> {
+    pub async fn check_since(&self, since: Instant) -> Result<Seen, Fault> {
         let mut work = self.inner.work.clone().lock_owned().await;
         let inner = self.inner.clone();
         pace::to_its_end(async move {
             if inner.closed.load(Ordering::Relaxed) {
                 return Err(given_up());
             }
-            let done = inner.establish(&mut work, None).await;
-            inner.note(&mut work, done.as_ref().err());
-            done?;
+            if work.established.is_none_or(|began| began < since) || inner.held.load().is_none() {
+                let done = inner.establish(&mut work, None).await;
+                inner.note(&mut work, done.as_ref().err());
+                done?;
+            }
             let held = inner.held.load_full().ok_or_else(given_up)?;
             let now = BootClock.boot();
             let ends = work.life.and_then(|life| SignedDuration::try_from(life.ends.saturating_sub(now)).ok());

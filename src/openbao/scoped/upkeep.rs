@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::Instant};
 use tracing::{info, warn};
 
 use super::{Found, Inner, RETIRED, Replica, Span, Work, due, given_up};
@@ -16,6 +16,7 @@ impl Inner {
     /// Has a token that is not `refused`, from where tokens are kept or anew. Answers whether the same may do better now.
     pub(super) async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
         work.wrote = false;
+        let began = Instant::now();
         loop {
             let kept = self.keeper.load(&self.name).await.map_err(Fault::from)?.map(Arc::new);
             let mut lives = false;
@@ -23,6 +24,7 @@ impl Inner {
                 let was_refused = refused == Some(&kept.token);
                 match self.look(work, kept).await {
                     Ok(Found::Good { mended }) => {
+                        work.established = Some(began);
                         self.held.store(Some(kept.clone()));
                         return Ok(mended || !was_refused);
                     }
@@ -45,6 +47,7 @@ impl Inner {
                 return Err(Fault::NoToken(message.to_owned()));
             }
             if self.replace(work, kept.as_deref(), lives).await? {
+                work.established = Some(began);
                 return Ok(true);
             }
         }
@@ -123,6 +126,9 @@ impl Inner {
 
     async fn renew_due(&self, work: &mut Work, held: &Kept, replica: Replica) -> Result<(), Fault> {
         let Some(life) = work.life else {
+            if work.unseen.is_some_and(|until| Instant::now() < until) {
+                return Ok(());
+            }
             // It was taken while OpenBao was away, or never ends.
             return self.establish(work, None).await.map(drop);
         };

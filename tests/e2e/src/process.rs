@@ -114,11 +114,6 @@ impl Process {
         Output { status, stdout: fs::read(self.out.path()).unwrap(), stderr: fs::read(self.err.path()).unwrap() }
     }
 
-    /// Its process id.
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     fn pid(&self) -> Pid {
         Pid::from_child(&self.child)
     }

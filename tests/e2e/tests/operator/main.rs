@@ -15,6 +15,7 @@ mod guarded;
 mod kubectl;
 mod limits;
 mod react;
+mod record;
 mod refusing;
 mod replicas;
 mod storm;
