@@ -28,6 +28,7 @@ use super::{
     listed::Listed,
     news::News,
     report::Reporter,
+    restored::Restored,
     run::First,
     validate::Annotations,
     written::Written,
@@ -96,6 +97,7 @@ pub(super) struct Context {
     pub(super) links: Links,
     pub(super) listed: Listed,
     pub(super) written: Written,
+    pub(super) restored: Restored,
     /// Asks for a look at all resources.
     pub(super) everything: Notify,
     /// The first look at all of them began.
@@ -281,7 +283,7 @@ impl Context {
     /// Tells the state in the status of its resource from now on. `compare`: looks at the head whatever the status says.
     pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool) {
         let (name, uid) = (name_of(resource), resource.metadata.uid.clone().unwrap_or_default());
-        self.reporter.follow(resource, state, compare);
+        self.reporter.follow(resource, state, compare, self.restored.times());
         self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (uid, state.clone()));
     }
 
@@ -292,7 +294,7 @@ impl Context {
         if let Some((uid, state)) = followed.get(&name)
             && resource.metadata.uid.as_ref() == Some(uid)
         {
-            self.reporter.follow(resource, state, false);
+            self.reporter.follow(resource, state, false, self.restored.times());
         }
     }
 

@@ -17,6 +17,7 @@ use tracing::{info, warn};
 use super::{
     cluster::{CallError, Cluster, call},
     context::Context,
+    restored::Restored,
 };
 use crate::store::{BootClock, Clock as _, machine_time};
 
@@ -79,6 +80,7 @@ pub(super) struct Election {
     /// How long the Lease is good after it was renewed.
     pub(super) duration: Duration,
     pub(super) lead: Lead,
+    pub(super) restored: Restored,
 }
 
 /// What others said of the Lease, and when that was first seen, by [`BootClock`].
@@ -120,6 +122,7 @@ impl Election {
             identity: format!("{host}_{:016x}", rand::random::<u64>()),
             duration: context.options.lease,
             lead: context.lead.clone(),
+            restored: context.restored.clone(),
         }
     }
 
@@ -176,8 +179,9 @@ impl Election {
         let Some(lease) = call(&doing, api.get_opt(&self.name)).await? else {
             let lease = self.taken(ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() }, None);
             let doing = format!("creating the Lease {}/{}", self.namespace, self.name);
-            return won(call(&doing, api.create(&PostParams::default(), &lease)).await);
+            return self.won(call(&doing, api.create(&PostParams::default(), &lease)).await);
         };
+        self.restored.look(lease.metadata.resource_version.as_deref());
         let spec = lease.spec.unwrap_or_default();
         let now = BootClock.boot();
         let same = |seen: &&Seen| (&seen.holder, &seen.renewed) == (&spec.holder_identity, &spec.renew_time);
@@ -191,7 +195,19 @@ impl Election {
         let former = Some(spec);
         let lease = self.taken(lease.metadata, former);
         // Of the version that was read: of two that take it one does.
-        won(call(&doing, api.replace(&self.name, &PostParams::default(), &lease)).await)
+        self.won(call(&doing, api.replace(&self.name, &PostParams::default(), &lease)).await)
+    }
+
+    /// A write that another's came before is no fault: the Lease is that replica's.
+    fn won(&self, done: Result<Lease, CallError>) -> Result<bool, CallError> {
+        match done {
+            Ok(lease) => {
+                self.restored.look(lease.metadata.resource_version.as_deref());
+                Ok(true)
+            }
+            Err(error) if error.status == Some(409) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// The Lease as this replica's.
@@ -231,15 +247,6 @@ impl Election {
             }
             Ok(Ok(())) => {}
         }
-    }
-}
-
-/// A write that another's came before is no fault: the Lease is that replica's.
-fn won(done: Result<Lease, CallError>) -> Result<bool, CallError> {
-    match done {
-        Ok(_) => Ok(true),
-        Err(error) if error.status == Some(409) => Ok(false),
-        Err(error) => Err(error),
     }
 }
 

@@ -26,6 +26,7 @@ mod reconcile;
 mod record;
 pub mod report;
 mod requests;
+mod restored;
 mod run;
 mod salvage;
 mod scope;

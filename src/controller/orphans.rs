@@ -19,12 +19,21 @@ pub(super) async fn run(context: &Context) {
     while !context.registry.is_loaded() {
         sleep(LOOK).await;
     }
+    let mut restored = context.restored.subscribe();
     loop {
         context.lead.gained().await;
+        if restored.has_changed().unwrap_or(false) {
+            // What was made after the backup is not there any more, as the lists that come now will show.
+            restored.mark_unchanged();
+            sleep(AGAIN).await;
+        }
         match context.lead.during(end(context)).await {
             // Not by this one.
             None => {}
-            Some(Ok(())) => context.lead.lost().await,
+            Some(Ok(())) => tokio::select! {
+                () = context.lead.lost() => {}
+                _ = restored.changed() => restored.mark_changed(),
+            },
             Some(Err(fault)) if fault.passes() => sleep(AGAIN).await,
             Some(Err(fault)) => {
                 warn!(%fault, "tokens of resources that are gone cannot be ended: the next leader tries it");

@@ -36,7 +36,8 @@ pub(super) fn open(
     resource: &TofuStateBackend,
     settings: &Settings,
 ) -> Option<(State, Checked)> {
-    let status = resource.status.as_ref()?;
+    // After a restore it may be of a time before what was done since.
+    let status = resource.status.as_ref().filter(|_| context.restored.times() == 0)?;
     let claim = claim(resource, status)?;
     let name = name_of(resource);
     let policy = context.openbao.policy(&name.namespace, &name.name)?;

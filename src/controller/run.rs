@@ -38,6 +38,7 @@ use super::{
     orphans,
     reconcile::{Outcome, reconcile},
     report::Reporter,
+    restored::Restored,
     watch::{Told, configs, namespaces, resources, secrets},
     written::Written,
 };
@@ -109,6 +110,7 @@ impl Controller {
             links: Links::default(),
             listed: Listed::default(),
             written: Written::default(),
+            restored: Restored::default(),
             everything: Notify::default(),
             began: AtomicBool::new(false),
             queue: sender,
@@ -156,13 +158,12 @@ impl Controller {
         let Self { context, writers, queue } = self;
         let (gone, gone_queue) = unbounded_channel();
         let told = Told { queue: context.queue.clone(), gone };
-        let (cluster, store) = (&context.cluster, &context.resources);
         let (secrets_listed, configs_listed) = (watch::Sender::new(false), watch::Sender::new(false));
         let lists = [secrets_listed.subscribe(), configs_listed.subscribe()];
         let watches = async {
             tokio::select! {
                 () = resources(&context, writers.0, &told, stop.clone()) => {}
-                () = namespaces(cluster, writers.1, store, &told, stop.clone()) => {}
+                () = namespaces(&context, writers.1, &told, stop.clone()) => {}
                 () = secrets(&context, &told, &secrets_listed, stop.clone()) => {}
                 () = configs(&context, &told, &configs_listed, stop.clone()) => {}
                 () = forget_gone(&context, gone_queue) => {}

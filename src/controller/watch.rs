@@ -15,7 +15,7 @@ use kube::{
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt as _,
-        reflector::{ObjectRef, Store, store::Writer},
+        reflector::{ObjectRef, store::Writer},
         watcher::{Config, Event, watcher},
     },
 };
@@ -24,7 +24,6 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 use tracing::{info, warn};
 
 use super::{
-    cluster::Cluster,
     context::{Context, Guarded, name_of},
     objects::MANAGED_BY,
     scope::{Watch, together},
@@ -74,14 +73,13 @@ pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: 
             }
         }
     };
-    follow("tofustates", context.cluster.watched(&Config::default()), Some(writer), each, stop).await;
+    follow(context, "tofustates", context.cluster.watched(&Config::default()), Some(writer), each, stop).await;
 }
 
 /// Follows the Namespaces: which paths their resources may have is said there.
 pub(super) async fn namespaces(
-    cluster: &Cluster,
+    context: &Context,
     writer: Writer<PartialObjectMeta<Namespace>>,
-    resources: &Store<Guarded>,
     told: &Told,
     stop: watch::Receiver<bool>,
 ) {
@@ -92,7 +90,7 @@ pub(super) async fn namespaces(
             found.metadata.annotations.hash(&mut hash);
             let (name, mark) = (found.name_any(), hash.finish());
             if seen.insert(name.clone(), mark).is_some_and(|old| old != mark) {
-                for object in resources.state() {
+                for object in context.resources.state() {
                     if object.namespace().as_deref() == Some(&*name) {
                         let _ = told.queue.send(ObjectRef::from_obj(&*object));
                     }
@@ -100,7 +98,7 @@ pub(super) async fn namespaces(
             }
         }
     };
-    follow("namespaces", cluster.watched_namespaces(), Some(writer), each, stop).await;
+    follow(context, "namespaces", context.cluster.watched_namespaces(), Some(writer), each, stop).await;
 }
 
 /// Follows the Secrets: those that specs name, and those that are written for them. `listed` hears of the first list.
@@ -109,7 +107,7 @@ pub(super) async fn secrets(context: &Context, told: &Told, listed: &watch::Send
         let Some(found) = changed(event, context, listed) else { return };
         concern(context, told, &found);
     };
-    follow("secrets", context.cluster.watched(&Config::default()), None, each, stop).await;
+    follow(context, "secrets", context.cluster.watched(&Config::default()), None, each, stop).await;
 }
 
 /// Follows the ConfigMaps that are written. `listed` hears of the first list.
@@ -120,7 +118,7 @@ pub(super) async fn configs(context: &Context, told: &Told, listed: &watch::Send
         concern(context, told, &found);
     };
     let ours = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    follow("configmaps", context.cluster.watched(&ours), None, each, stop).await;
+    follow(context, "configmaps", context.cluster.watched(&ours), None, each, stop).await;
 }
 
 /// The object that changed. After a list nobody knows what changed before it: each resource is asked
@@ -151,8 +149,10 @@ fn concern<K: Resource<DynamicType = ()>>(context: &Context, told: &Told, found:
         let _ = told.queue.send(ObjectRef::new(&resource.name).within(&resource.namespace));
     }
 }
+
 /// Follows a kind until `stop`. While the API server is away it goes on with what was seen.
 async fn follow<K>(
+    context: &Context,
     what: &'static str,
     watched: Vec<(Api<K>, Config)>,
     mut writer: Option<Writer<K>>,
@@ -163,14 +163,23 @@ async fn follow<K>(
 {
     // Of thousands of objects who wrote which field when is more than all the rest, and nobody asks for it.
     let lean = |object: &mut K| object.managed_fields_mut().clear();
-    let watches = watched
-        .into_iter()
-        .map(|(api, config)| Box::pin(watcher(api, config).default_backoff().modify(lean)) as Watch<'_, K>);
-    let mut events = together(watches.collect());
+    let begin = || {
+        let watches = watched.iter().cloned();
+        let watches =
+            watches.map(|(api, config)| Box::pin(watcher(api, config).default_backoff().modify(lean)) as Watch<'_, K>);
+        together(watches.collect())
+    };
+    let mut restored = context.restored.subscribe();
+    let mut events = begin();
     let mut failed = false;
     loop {
         let next = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
+            // The context has the sender.
+            _ = restored.changed() => {
+                events = begin();
+                continue;
+            }
             next = events.try_next() => next,
         };
         match next {

@@ -40,6 +40,8 @@ struct Inner {
     leads: Leads,
     owners: Arc<dyn Kv>,
     states: Mutex<HashMap<PolicyName, (StatePath, ScopedToken)>>,
+    /// Tokens that are not looked after any more, and were not ended.
+    left: Mutex<HashMap<PolicyName, ScopedToken>>,
     /// What was read at once, until it is asked for.
     read: Mutex<HashMap<PolicyName, Unseen>>,
 }
@@ -61,7 +63,15 @@ impl OpenBaoStores {
         let owners = Arc::new(OpenBaoKv::new(bao.clone(), own.clone()).limited());
         let tokens = Tokens::new(bao, own, instance, mount);
         Ok(Self {
-            inner: Arc::new(Inner { tokens, keeper, leads, owners, states: Mutex::default(), read: Mutex::default() }),
+            inner: Arc::new(Inner {
+                tokens,
+                keeper,
+                leads,
+                owners,
+                states: Mutex::default(),
+                left: Mutex::default(),
+                read: Mutex::default(),
+            }),
         })
     }
 
@@ -107,11 +117,13 @@ impl OpenBaoStores {
     }
 
     /// Looks after the token of a resource no longer, that went without [`Self::forget`]. It stays kept, for
-    /// [`Self::kept`] of a later process.
+    /// [`Self::kept`] also of a later process.
     pub fn leave(&self, namespace: &str, name: &str) {
-        let left = self.policy(namespace, name).and_then(|name| self.inner.states().remove(&name));
+        let Some(name) = self.policy(namespace, name) else { return };
+        let left = self.inner.states().remove(&name);
         if let Some((_, token)) = left {
             token.close();
+            self.inner.left().insert(name, token);
         }
     }
 
@@ -121,12 +133,16 @@ impl OpenBaoStores {
         PolicyName::new(self.inner.tokens.instance(), namespace, name).ok()
     }
 
-    /// The policies of all states that have a token kept.
+    /// The policies of all states that have a token kept, and of those that were left: what is kept of them may have been
+    /// lost.
     ///
     /// # Errors
     /// It cannot be told now.
     pub async fn kept(&self) -> Result<Vec<PolicyName>, Fault> {
-        Ok(self.inner.keeper.all(self.inner.tokens.instance()).await?)
+        let mut all = self.inner.keeper.all(self.inner.tokens.instance()).await?;
+        let left: Vec<_> = self.inner.left().keys().filter(|name| !all.contains(name)).cloned().collect();
+        all.extend(left);
+        Ok(all)
     }
 
     /// Ends what a resource's state has in OpenBao besides the state itself: its tokens, its policy. Nothing uses them any
@@ -138,10 +154,12 @@ impl OpenBaoStores {
         let inner = &self.inner;
         // A resource without such a name never had any.
         let Some(name) = self.policy(namespace, name) else { return Ok(()) };
-        let held = inner.states().remove(&name);
-        if let Some((_, token)) = held {
+        let held = inner.states().remove(&name).map(|(_, token)| token);
+        let left = inner.left().get(&name).cloned();
+        for token in held.into_iter().chain(left) {
             token.end().await?;
         }
+        inner.left().remove(&name);
         inner.end_kept(&name).await?;
         inner.tokens.delete_policy(&name).await
     }
@@ -164,6 +182,10 @@ impl OpenBaoStores {
 impl Inner {
     fn states(&self) -> MutexGuard<'_, HashMap<PolicyName, (StatePath, ScopedToken)>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn left(&self) -> MutexGuard<'_, HashMap<PolicyName, ScopedToken>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> MutexGuard<'_, HashMap<PolicyName, Unseen>> {

@@ -135,7 +135,8 @@ impl Follower {
     fn take(&mut self, target: Target) {
         // What a watch tells may be older than what was patched since.
         let stands = &target.stands;
-        if stands.uid != self.stands.uid || !stands.shown.is_before(&self.stands.shown) {
+        let anew = stands.uid != self.stands.uid || stands.restored > self.stands.restored;
+        if anew || !stands.shown.is_before(&self.stands.shown) {
             self.stands = stands.clone();
         }
         self.target = target;
@@ -178,7 +179,7 @@ impl Follower {
             let Ok(slot) = self.shared.slots.acquire().await else { return Told::Nothing };
             let patched = patch(&self.shared, &self.name, &self.stands.version, &wanted).await;
             let stands = match &patched {
-                Patched::Stale => Some(look(&self.shared, &self.name).await),
+                Patched::Stale => Some(look(&self.shared, &self.name, self.stands.restored).await),
                 _ => None,
             };
             drop(slot);

@@ -70,14 +70,17 @@ struct Stood {
     version: String,
     /// The own fields.
     shown: Shown,
+    /// How often the cluster had gone back to an earlier time by then.
+    restored: u64,
 }
 
 impl Stood {
-    fn of(metadata: &ObjectMeta, own: &Value) -> Self {
+    fn of(metadata: &ObjectMeta, own: &Value, restored: u64) -> Self {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
             version: metadata.resource_version.clone().unwrap_or_default(),
             shown: Shown::of(own),
+            restored,
         }
     }
 }
@@ -110,11 +113,14 @@ impl Reporter {
     /// wrote into the own fields is put right by it, and nothing is patched where nothing differs. Without `compare` what
     /// the status says when the following begins is believed as long as no other head was seen: it needs no look at the
     /// store.
-    pub fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool) {
+    ///
+    /// `restored`: how often the cluster was seen to have gone back to an earlier time; what it said before is of no account
+    /// then.
+    pub fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool, restored: u64) {
         let ObjectMeta { namespace, name, .. } = resource.metadata.clone();
         let (Some(namespace), Some(name)) = (namespace, name) else { return };
         let own = resource.status.as_ref().map(own).unwrap_or_default();
-        let target = Target { state: state.clone(), stands: Stood::of(&resource.metadata, &own), compare };
+        let target = Target { state: state.clone(), stands: Stood::of(&resource.metadata, &own, restored), compare };
         // Where the worker has ended, so does the process.
         let _ = self.asks.send(Ask::Follow(ResourceName { namespace, name }, target));
     }

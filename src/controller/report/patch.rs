@@ -80,9 +80,9 @@ pub(super) async fn patch(shared: &Shared, name: &ResourceName, version: &str, w
 ///
 /// # Errors
 /// Why the API server cannot be asked.
-pub(super) async fn look(shared: &Shared, name: &ResourceName) -> Result<Option<Stood>, String> {
+pub(super) async fn look(shared: &Shared, name: &ResourceName, restored: u64) -> Result<Option<Stood>, String> {
     match call(api(shared, name).get(&name.name)).await {
-        Ok(object) => Ok(Some(Stood::of(&object.metadata, &own_fields(object.data["status"].clone())))),
+        Ok(object) => Ok(Some(Stood::of(&object.metadata, &own_fields(object.data["status"].clone()), restored))),
         Err(Failed::Gone) => Ok(None),
         Err(Failed::Stale) => Err("a conflict".to_owned()),
         Err(Failed::Refused(said) | Failed::Conflict(said) | Failed::Away(said)) => Err(said),

@@ -150,7 +150,7 @@ impl Reports {
 
     /// Follows a state in the status of this resource as it is.
     pub(crate) fn follow(&self, object: &Value, state: &State) {
-        self.reporter.follow(&serde_json::from_value(object.clone()).unwrap(), state, true);
+        self.reporter.follow(&serde_json::from_value(object.clone()).unwrap(), state, true, 0);
     }
 
     /// How many patches came to this.

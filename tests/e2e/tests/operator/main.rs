@@ -18,5 +18,6 @@ mod react;
 mod record;
 mod refusing;
 mod replicas;
+mod restored;
 mod storm;
 mod world;
