@@ -179,15 +179,25 @@ pub(super) async fn status(
     let params = PatchParams::apply(MANAGER).force();
     let uid = resource.metadata.uid.as_deref();
     context.news.writes(&name_of(resource), uid, Part::Status, news::sum_of_status(&wanted));
-    let found = call(&doing, api.patch_status(name, &params, &Patch::Apply(&object))).await?;
+    let apply = async || call(&doing, api.patch_status(name, &params, &Patch::Apply(&object))).await;
     // Applying takes away nothing that somebody else wrote.
+    let clear = async |strays: serde_json::Value, version: Option<&String>| {
+        warn!(resource = %name_of(resource), "somebody wrote into the status what only tofustate knows: it is taken away");
+        let body = serde_json::json!({"metadata": {"resourceVersion": version}, "status": strays});
+        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+        call(&doing, api.patch_status(name, &params, &Patch::Merge(&body))).await
+    };
+    let found = match (apply().await, strays(resource.status.as_ref(), &wanted)) {
+        // A condition that somebody else wrote parts of stays with these parts, and so is none.
+        (Err(error), Some(strays)) if error.status == Some(422) => {
+            clear(strays, resource.metadata.resource_version.as_ref()).await?;
+            apply().await?
+        }
+        (done, _) => done?,
+    };
     let now = TofuStateBackendStatus::deserialize(&found.data["status"]).ok();
     if let Some(strays) = strays(now.as_ref(), &wanted) {
-        warn!(resource = %name_of(resource), "somebody wrote into the status what only tofustate knows: it is taken away");
-        let body =
-            serde_json::json!({"metadata": {"resourceVersion": found.metadata.resource_version}, "status": strays});
-        let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-        call(&doing, api.patch_status(name, &params, &Patch::Merge(&body))).await?;
+        clear(strays, found.metadata.resource_version.as_ref()).await?;
     }
     let before = held.applies(&wanted).or_else(|| resource.status.clone());
     for condition in news(before.as_ref(), &wanted) {
