@@ -66,6 +66,10 @@ crds: ## write deploy/crds and the chart's copy anew from src/crd
 manifests: crds ## the same, and deploy/operator anew from the chart
 	cargo run --quiet --locked -p tofustate-e2e -- manifests
 
+docs: ## write docs/api.md anew from src/crd
+	cargo run --quiet --locked -- crd --markdown > docs/api.md.new
+	mv docs/api.md.new docs/api.md
+
 soak: ## the long runs: over 100,000 calls of the model, with faults; 500 kills of a process at work
 	MODEL_CALLS=$${MODEL_CALLS:-150000} cargo test --release --locked --test model -- --nocapture
 	KILL_ROUNDS=$${KILL_ROUNDS:-500} cargo test --release --locked --test kill -- --nocapture
@@ -88,4 +92,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds manifests image-check soak soak-cluster mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds docs manifests image-check soak soak-cluster mutants fuzz

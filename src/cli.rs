@@ -39,7 +39,11 @@ enum Command {
     /// Print the CustomResourceDefinition of TofuStateBackend as YAML.
     ///
     /// To install or update it: tofustate crd | kubectl apply --server-side -f -
-    Crd,
+    Crd {
+        /// Print the reference of its fields as Markdown instead: docs/api.md.
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Serve states without a cluster: a folder of manifests is the registry, an embedded database or OpenBao the store.
     Standalone(Box<standalone::StandaloneArgs>),
     /// Register and serve the states of a cluster: TofuStateBackends are the registry, OpenBao the store.
@@ -97,7 +101,8 @@ pub fn run(args: impl IntoIterator<Item = OsString>, out: &mut impl Write) -> Ex
 
 fn start(command: Command, out: &mut impl Write) -> Result<(), CliError> {
     match command {
-        Command::Crd => out.write_all(crate::crd::yaml()?.as_bytes())?,
+        Command::Crd { markdown: true } => out.write_all(crate::crd::reference().as_bytes())?,
+        Command::Crd { markdown: false } => out.write_all(crate::crd::yaml()?.as_bytes())?,
         Command::Bootstrap(args) => block_on(bootstrap::run(*args, out))??,
         Command::Adopt(args) => block_on(adopt::run(args, out))??,
         Command::States(args) => block_on(states::run(args, out))??,

@@ -11,6 +11,7 @@ mod observed;
 mod path;
 mod policy;
 mod quantity;
+mod reference;
 mod rules;
 mod secrets;
 mod settings;
@@ -27,6 +28,7 @@ pub use observed::{
 pub use path::{MAX_PATH, MAX_SEGMENTS, PathError, StatePath};
 pub use policy::{ClientForceUnlock, DeletionPolicy, LockPolicy, Retention, StaleAction};
 pub use quantity::{QuantityError, parse_quantity};
+pub use reference::reference;
 pub use secrets::{Access, AccessRole, DEFAULT_TOKEN_KEY, SecretKeyRef};
 pub use settings::{LockSettings, RetentionSettings, Settings, is_label, is_subdomain};
 pub use spec::{DEFAULT_MAX_SIZE, GROUP, TofuStateBackend, TofuStateBackendSpec, VERSION};
