@@ -6,6 +6,7 @@ pub mod ask;
 pub mod bao;
 pub mod chart;
 pub mod client;
+pub mod docs;
 pub mod kube;
 pub mod nginx;
 pub mod operator;

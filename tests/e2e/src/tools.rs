@@ -146,6 +146,18 @@ pub const GITOPS: Tool = Tool {
     recipe: Some(Recipe::Go(Go { folder: "gitops", package: ".", version: "1.1.2", ldflags: "-X main.version=1.1.2" })),
 };
 
+/// The command line of Zstandard, for the commands of the docs.
+pub const ZSTD: Tool = Tool {
+    name: "zstd",
+    variable: "ZSTD_BIN",
+    asks: &["--version"],
+    says: "*** Zstandard CLI (64-bit) v",
+    recipe: None,
+};
+
+/// jq, for the commands of the docs.
+pub const JQ: Tool = Tool { name: "jq", variable: "JQ_BIN", asks: &["--version"], says: "jq-", recipe: None };
+
 /// The program as an image has it, static and optimised: `make image-check` builds it, without an engine, and runs what it is for.
 pub const STATIC: Tool = Tool {
     name: "tofustate-static",
@@ -168,6 +180,8 @@ pub const ALL: &[Tool] = &[
     KUBECTL,
     HELM,
     GITOPS,
+    ZSTD,
+    JQ,
     STATIC,
 ];
 
