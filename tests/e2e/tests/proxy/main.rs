@@ -1,5 +1,5 @@
 //! The server behind a real nginx: what works with its default settings, what does not, and the settings of
-//! docs/behind-a-proxy.md, read from there.
+//! docs/reverse-proxies.md, read from there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "tests")]
 
 use std::fs;
@@ -29,7 +29,7 @@ fn bare(server: &Standalone) -> impl FnOnce(&Place) -> String {
 fn pasted(server: &Standalone) -> impl FnOnce(&Place) -> String {
     let to = server.address();
     move |place| {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/behind-a-proxy.md");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reverse-proxies.md");
         let page = fs::read_to_string(file).unwrap();
         let block =
             page.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block in the docs");
