@@ -7,6 +7,7 @@ pub mod bao;
 pub mod chart;
 pub mod client;
 pub mod docs;
+pub mod haproxy;
 pub mod kube;
 pub mod nginx;
 pub mod operator;

@@ -49,6 +49,11 @@ pub const NGINX: Tool = Tool {
     recipe: Some(Recipe::Debian(Debian { package: "nginx", program: "usr/sbin/nginx" })),
 };
 
+/// Another web server, as a proxy. A package of it needs libraries that may not be here: it is there, or the tests say
+/// SKIPPED.
+pub const HAPROXY: Tool =
+    Tool { name: "haproxy", variable: "HAPROXY_BIN", asks: &["-v"], says: "HAProxy version ", recipe: None };
+
 /// The OpenTelemetry Collector, of the parts that the tests need. Others that are called `otelcol` may lack some.
 pub const OTELCOL: Tool = Tool {
     name: "otelcol-e2e",
@@ -172,6 +177,7 @@ pub const ALL: &[Tool] = &[
     OPENTOFU,
     TERRAFORM,
     NGINX,
+    HAPROXY,
     OTELCOL,
     OPENBAO,
     ETCD,

@@ -3,20 +3,12 @@
 use std::process::Command;
 
 use serde_json::{Value, json};
-use tofustate_e2e::{bao, process::Process};
+use tofustate_e2e::{bao, docs::commands, process::Process};
 
 use crate::{
     old::{Old, state},
     world::{clean, said},
 };
-
-const DOCS: &str = include_str!("../../../../docs/migration.md");
-
-/// The blocks of the section about the original, in order.
-fn blocks() -> Vec<&'static str> {
-    let section = DOCS.split_once("\n## The original back\n").expect("the section").1;
-    section.split("```sh\n").skip(1).map(|rest| rest.split_once("```").expect("its end").0).collect()
-}
 
 /// Pastes commands into a shell of the admin's.
 fn paste(old: &Old, program: &std::path::Path, commands: &str) -> String {
@@ -45,13 +37,13 @@ fn the_old_service_goes_on_after_the_commands_of_the_docs() {
     assert!(told.contains(", in 2 parts"), "{told}");
     let first = told.split_once("kept at states/.versions/team:app/").unwrap().1.split([',', '\n']).next().unwrap();
 
-    let [original, back] = blocks()[..] else { panic!("{:?}", blocks()) };
+    let (original, back) = (commands("migration.md", "original"), commands("migration.md", "back"));
     let named = "original_0123456789abcdef original_0123456789abcdef.1";
     assert!(original.contains(named), "{original}");
     let sum = paste(&old, &server.program, &original.replace(named, &format!("{first} {first}.1")));
     assert!(sum.starts_with(first.strip_prefix("original_").unwrap()), "{sum} of {first}");
     assert_eq!(api.must("GET", "states/config", &Value::Null)["cas_required"], true);
-    paste(&old, &server.program, back);
+    paste(&old, &server.program, &back);
     assert_eq!(old.get("team/app"), data);
     assert_eq!(api.must("GET", "states/config", &Value::Null)["max_versions"], 10);
     // As tofu-state writes: without check-and-set.

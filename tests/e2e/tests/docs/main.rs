@@ -3,5 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "helpers of tests")]
 
 mod by_hand;
+mod pages;
+mod readme;
 mod restore;
 mod shell;

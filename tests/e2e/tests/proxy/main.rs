@@ -1,12 +1,12 @@
-//! The server behind a real nginx: what works with its default settings, what does not, and the settings of
+//! The server behind a real nginx, and a real HAProxy: what works with its default settings, what does not, and the settings of
 //! docs/reverse-proxies.md, read from there.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, unreachable_pub, reason = "tests")]
-
-use std::fs;
 
 use tofustate_e2e::{
     ask::{Ask, lock_info, state},
     client::Client,
+    docs,
+    haproxy::Haproxy,
     nginx::{Nginx, Place},
     project::{APPLY, BACKEND, DESTROY, INIT, Project, VALUE},
     standalone::{Standalone, writer},
@@ -17,7 +17,7 @@ const PATH: &str = "team/app";
 /// A plan that fails where it finds something to do.
 const NO_CHANGES: &[&str] = &["plan", "-no-color", "-input=false", "-detailed-exitcode"];
 
-with_each_client!(defaults, over_a_mebibyte, documented, redirected);
+with_each_client!(defaults, over_a_mebibyte, documented, redirected, haproxy, by_post);
 
 /// A proxy with nothing but its address set.
 fn bare(server: &Standalone) -> impl FnOnce(&Place) -> String {
@@ -29,10 +29,7 @@ fn bare(server: &Standalone) -> impl FnOnce(&Place) -> String {
 fn pasted(server: &Standalone) -> impl FnOnce(&Place) -> String {
     let to = server.address();
     move |place| {
-        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reverse-proxies.md");
-        let page = fs::read_to_string(file).unwrap();
-        let block =
-            page.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a block in the docs");
+        let block = block("nginx");
         let listen = format!("listen 127.0.0.1:{} ssl; listen 127.0.0.1:{};", place.tls, place.plain);
         let here = [
             ("listen 443 ssl;", listen),
@@ -40,11 +37,17 @@ fn pasted(server: &Standalone) -> impl FnOnce(&Place) -> String {
             ("/etc/nginx/tls/state.key", place.key.display().to_string()),
             ("127.0.0.1:8080", to),
         ];
-        here.iter().fold(block.to_owned(), |block, (what, here)| {
+        here.iter().fold(block, |block, (what, here)| {
             assert_eq!(block.matches(what).count(), 1, "{what} in the block of the docs");
             block.replace(what, here)
         })
     }
+}
+
+/// The block of the docs in this language.
+fn block(language: &str) -> String {
+    let all = docs::blocks(&docs::page("reverse-proxies.md"));
+    all.into_iter().find(|block| block.language == language).expect("a block in the docs").text
 }
 
 /// The name of a scenario's test.
@@ -131,6 +134,56 @@ fn documented(client: &Client) {
     project.run(NO_CHANGES);
     project.run(DESTROY);
     assert_eq!(nginx.log(), "", "no body in a file, no fault");
+}
+
+/// The documented settings of HAProxy: several megabytes, and who holds a lock.
+fn haproxy(client: &Client) {
+    let server = Standalone::serving(&[PATH]);
+    let proxy = Haproxy::start(&of("haproxy", client), |port, pem| {
+        let listen = format!("bind 127.0.0.1:{port} ");
+        docs::with(
+            &block("haproxy"),
+            &[("bind :443 ", &listen), ("/etc/haproxy/state.pem", pem), ("127.0.0.1:8080", &server.address())],
+        )
+    });
+    let Some(proxy) = proxy else { return };
+    let mut project = project(client, &proxy.url(PATH), 4_000_000);
+    project.env("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM", proxy.certificate());
+    project.run(INIT);
+    project.run(APPLY);
+    let stored = server.bytes(PATH).unwrap();
+    assert!(stored.len() > 4_000_000);
+    assert_eq!(project.pull(), stored);
+    ask("LOCK", &server.url(PATH)).body(lock_info("held")).send().is(200);
+    let said = project.fails(APPLY);
+    assert!(said.contains("already locked: ID=held"), "{said}\n{}", proxy.said());
+    ask("UNLOCK", &server.url(PATH)).body(lock_info("held")).send().is(200);
+    project.run(NO_CHANGES);
+    project.run(DESTROY);
+}
+
+/// The documented block for proxies that know no LOCK, behind an nginx that knows none.
+fn by_post(client: &Client) {
+    let server = Standalone::serving(&[PATH]);
+    let to = server.address();
+    let strict = |place: &Place| {
+        format!(
+            "server {{ listen 127.0.0.1:{}; location / {{ limit_except GET POST DELETE {{ deny all; }} proxy_pass http://{to}; }} }}",
+            place.plain
+        )
+    };
+    let Some(nginx) = Nginx::start(&of("by_post", client), strict) else { return };
+    ask("LOCK", &nginx.url(PATH)).body(lock_info("never")).send().is(403);
+    let backend = docs::with(&block("hcl"), &[("https://state.example.com/team/app", &nginx.url(PATH))]);
+    let mut project = Project::new(client, &[&backend, VALUE]);
+    project.env("TF_HTTP_USERNAME", "tofu");
+    project.env("TF_HTTP_PASSWORD", &writer(PATH));
+    project.run(INIT);
+    project.run(APPLY);
+    assert_eq!(project.pull(), server.bytes(PATH).unwrap());
+    ask("LOCK", &server.url(PATH)).body(lock_info("held")).send().is(200);
+    let said = project.fails(APPLY);
+    assert!(said.contains("already locked: ID=held"), "{said}");
 }
 
 /// A redirect makes a GET of LOCK, POST and UNLOCK: without a refusal, the apply would end well and store nothing.

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use tofustate_e2e::{
     bao,
     client::Client,
+    docs::commands,
     pasted::{parts, pasted},
     ports,
     process::Process,
@@ -16,18 +17,9 @@ use tofustate_e2e::{
 
 with_each_client!(what_the_docs_say_ends_with_an_apply);
 
-const DOCS: &str = include_str!("../../../../docs/openbao.md");
-
-/// The block of the section for those without a cluster.
-fn block() -> &'static str {
-    let section = DOCS.split_once("\n## OpenBao without a cluster\n").expect("the section").1;
-    let block = section.split_once("```sh\n").expect("a block").1;
-    block.split_once("```").expect("its end").0
-}
-
 /// The block with a port that is free in place of the usual one.
 fn on_port(port: u16) -> String {
-    let mut text = block().to_owned();
+    let mut text = commands("openbao.md", "without-a-cluster");
     for (usual, ours) in [
         ("bao server -dev ", format!("bao server -dev -dev-listen-address=127.0.0.1:{port} ")),
         ("http://127.0.0.1:8200", format!("http://127.0.0.1:{port}")),
