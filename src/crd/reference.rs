@@ -29,7 +29,9 @@ pub fn reference() -> String {
             code(&names.plural),
         );
         columns(&mut page, version);
-        let Some(root) = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()) else { continue };
+        let Some(root) = version.schema.as_ref().and_then(|schema| schema.open_api_v3_schema.as_ref()) else {
+            continue;
+        };
         for part in ["spec", "status"] {
             let Some(schema) = root.properties.as_ref().and_then(|fields| fields.get(part)) else { continue };
             let _ = writeln!(page, "\n## {part}\n{}\n", text(schema));
@@ -83,7 +85,9 @@ fn fields(page: &mut String, at: &str, schema: &JSONSchemaProps) {
 fn kind(schema: &JSONSchemaProps) -> String {
     let plain = schema.type_.as_deref().unwrap_or("any");
     match (&schema.enum_, schema.format.as_deref()) {
-        (Some(values), _) => values.iter().map(|value| code(value.0.as_str().unwrap_or("?"))).collect::<Vec<_>>().join(", "),
+        (Some(values), _) => {
+            values.iter().map(|value| code(value.0.as_str().unwrap_or("?"))).collect::<Vec<_>>().join(", ")
+        }
         (None, Some(format)) if plain == "string" => format.to_owned(),
         _ => plain.to_owned(),
     }

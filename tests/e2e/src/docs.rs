@@ -55,7 +55,8 @@ impl Block {
 pub fn pages() -> Vec<(String, String)> {
     let top = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md"].map(|name| root().join(name));
     let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = top.into_iter().chain(docs).filter(|file| file.extension() == Some("md".as_ref())).collect();
+    let mut files: Vec<PathBuf> =
+        top.into_iter().chain(docs).filter(|file| file.extension() == Some("md".as_ref())).collect();
     files.sort();
     let name = |file: &Path| file.file_name().unwrap().to_str().unwrap().to_owned();
     files.iter().map(|file| (name(file), fs::read_to_string(file).unwrap())).collect()
@@ -106,7 +107,8 @@ fn mark(line: &str) -> Option<Mark> {
 pub fn commands(page: &str, name: &str) -> String {
     let mark = Mark::Run(name.to_owned());
     let all = blocks(&self::page(page));
-    let text: String = all.into_iter().filter(|block| block.mark.as_ref() == Some(&mark)).map(|block| block.text).collect();
+    let text: String =
+        all.into_iter().filter(|block| block.mark.as_ref() == Some(&mark)).map(|block| block.text).collect();
     assert!(!text.is_empty(), "no block of {page} is marked <!-- run: {name} -->");
     text
 }

@@ -20,7 +20,8 @@ const STATES: [(&str, usize, u64); 4] =
 fn body(path: &str, size: usize, version: u64) -> Vec<u8> {
     let noise = String::from_utf8(tofustate_e2e::ask::noisy_state(size as u64, size)).unwrap();
     let noise = noise.replace('"', "'");
-    format!(r#"{{"version":4,"serial":{version},"lineage":"{path}","noise":"{noise}","last":"{version}"}}"#).into_bytes()
+    format!(r#"{{"version":4,"serial":{version},"lineage":"{path}","noise":"{noise}","last":"{version}"}}"#)
+        .into_bytes()
 }
 
 struct World {
@@ -105,7 +106,10 @@ fn every_form_of_a_state_is_read_with_bao() {
     assert!(entry.contains("\"document\""), "{entry}");
 
     // A part that is damaged is not passed off as the state.
-    let wrong = with(&commands("operations.md", "by-hand"), &[("$(of \"$at_line\" .sha256)", "$(of \"$at_line\" .sha256 | tr 0-9 1-90)")]);
+    let wrong = with(
+        &commands("operations.md", "by-hand"),
+        &[("$(of \"$at_line\" .sha256)", "$(of \"$at_line\" .sha256 | tr 0-9 1-90)")],
+    );
     assert!(shell.fails(&wrong).contains("WARNING"), "the sum is looked at");
 }
 

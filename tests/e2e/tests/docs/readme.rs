@@ -44,7 +44,9 @@ fn a_state_without_a_cluster() {
 #[test]
 fn from_an_empty_cluster_to_a_lock_in_the_table() {
     let test = "from_an_empty_cluster_to_a_lock_in_the_table";
-    let (Some(kubectl), Some(helm), Some(tofu)) = (KUBECTL.for_test(test), HELM.for_test(test), OPENTOFU.for_test(test)) else {
+    let (Some(kubectl), Some(helm), Some(tofu)) =
+        (KUBECTL.for_test(test), HELM.for_test(test), OPENTOFU.for_test(test))
+    else {
         return;
     };
     let Some(cluster) = Setup::default().start(test) else { return };

@@ -20,7 +20,9 @@ use crate::shell::Shell;
 #[test]
 fn a_snapshot_is_taken_and_restored_and_accepted() {
     let test = "a_snapshot_is_taken_and_restored_and_accepted";
-    let (Some(bao), Some(jq), Some(kubectl)) = (openbao(test), JQ.for_test(test), KUBECTL.for_test(test)) else { return };
+    let (Some(bao), Some(jq), Some(kubectl)) = (openbao(test), JQ.for_test(test), KUBECTL.for_test(test)) else {
+        return;
+    };
     let Some(cluster) = (Setup { crds: true, ..Setup::default() }).start(test) else { return };
     let Some(server) = bao::Setup::default().start(test) else { return };
     let mut operator = Operator::new(&cluster, &server);
@@ -49,7 +51,8 @@ fn a_snapshot_is_taken_and_restored_and_accepted() {
         until(name, "it is ready", &ready);
     }
     let token = || {
-        let found = shell.paste("kubectl get secret -n team app-tofustate -o jsonpath='{.data.TF_HTTP_PASSWORD}' | base64 -d");
+        let found =
+            shell.paste("kubectl get secret -n team app-tofustate -o jsonpath='{.data.TF_HTTP_PASSWORD}' | base64 -d");
         found.trim().to_owned()
     };
     // A lock id is known for a while: each run has another.
@@ -121,7 +124,9 @@ fn the_embedded_store_is_copied_and_put_back() {
     server.terminate();
 
     let port = ports::free();
-    shell.env("LISTEN_ADDR", &format!("127.0.0.1:{port}")).env("TOFUSTATE_ADMIN_LISTEN", &format!("127.0.0.1:{}", ports::free()));
+    shell
+        .env("LISTEN_ADDR", &format!("127.0.0.1:{port}"))
+        .env("TOFUSTATE_ADMIN_LISTEN", &format!("127.0.0.1:{}", ports::free()));
     let mut running = shell.start(&commands("operations.md", "embedded-back"));
     let read = wait::until("it serves the state", || {
         if let Some(status) = running.ended() {
