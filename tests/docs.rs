@@ -65,9 +65,7 @@ fn every_block_of_commands_is_run_or_says_why_not() {
             };
             match &block.mark {
                 // Something that is applied, such as a manifest, may be run with the commands around it.
-                Some(Mark::Run(name)) if block.is_commands() || known => {
-                    drop(named.insert((page.clone(), name.clone())))
-                }
+                Some(Mark::Run(name)) if block.is_commands() || known => named.extend([(page.clone(), name.clone())]),
                 Some(Mark::NotRun(why)) if block.is_commands() && why.len() > 10 => {}
                 _ if block.is_commands() => {
                     wrong.push(format!("{at}: is it run? <!-- run: name -->, or <!-- not run: why -->"));
@@ -224,4 +222,44 @@ fn the_docs_list_every_code_of_an_answer() {
     codes.extend(["slow_down(\"", "unavailable(\""].iter().flat_map(|call| literals(&http, call)).map(str::to_owned));
     assert!(codes.contains("head_lost") && codes.contains("too_many_requests") && codes.len() > 20, "{codes:?}");
     assert_eq!(first_column("operations.md", "Answers"), codes, "left: docs/operations.md; right: src/http");
+}
+
+/// The rights of a table: path and capabilities, for the mount `states`, the instance `prod` and the path `team/app`.
+fn rights(heading: &str) -> BTreeSet<(String, BTreeSet<String>)> {
+    let text = page("openbao.md");
+    let (_, rest) = text.split_once(heading).unwrap_or_else(|| panic!("openbao.md: no {heading}"));
+    let table = rest.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let mut found = BTreeSet::new();
+    for row in table.filter(|row| row.contains('`')) {
+        let first = row.split('|').nth(1).unwrap();
+        // What may be done stands after the last colon that is in no path.
+        let after = first.rsplit('`').next().unwrap().trim_start_matches(':').trim();
+        let can: Vec<&str> = after.split(", ").filter(|word| !word.is_empty()).collect();
+        for path in first.split('`').skip(1).step_by(2) {
+            let here = [("<mount>", "states"), ("<instance>", "prod"), ("<path>", "team/app"), ("<p:q>", "team:app")];
+            let path = here.iter().fold(path.to_owned(), |path, (name, here)| path.replace(name, here));
+            let paths = match path.split_once('{').and_then(|(start, rest)| Some((start, rest.split_once('}')?))) {
+                Some((start, (names, end))) => names.split(',').map(|name| format!("{start}{name}{end}")).collect(),
+                None => vec![path],
+            };
+            let can: BTreeSet<String> = can.iter().map(|word| (*word).to_owned()).collect();
+            found.extend(paths.into_iter().map(|path| (path, can.clone())));
+        }
+    }
+    found
+}
+
+fn rules(policy: &tofustate::openbao::Policy) -> BTreeSet<(String, BTreeSet<String>)> {
+    let can = |all: &[&str]| all.iter().map(|word| (*word).to_owned()).collect();
+    policy.rules().iter().map(|rule| (rule.path.clone(), can(rule.capabilities))).collect()
+}
+
+#[test]
+fn the_docs_list_every_right_in_openbao() {
+    use tofustate::openbao::{Instance, Mount, Policy};
+    let mount = Mount::parse("states").unwrap();
+    let path = tofustate::crd::StatePath::parse("team/app").unwrap();
+    assert_eq!(rights("\n**A state's token**"), rules(&Policy::of_state(&mount, &path)));
+    let operator = Policy::of_operator(&mount, &Instance::parse("prod").unwrap());
+    assert_eq!(rights("\n**The operator's token:**"), rules(&operator));
 }

@@ -52,11 +52,13 @@ fn the_operator_begins_by_hand() {
     shell.paste(&format!("{} --timeout=120s", commands("operator.md", "begin-wait").trim_end()));
     let looks = commands("troubleshooting.md", "looks");
     // There are no Pods: the log is that of the process.
-    let said = shell.paste(&with(
-        &looks,
-        &[("kubectl logs -n tofustate deployment/tofustate --since=1h", "echo '\"level\":\"WARN\"'")],
-    ));
-    assert!(said.contains("team/app") && said.contains("True") && said.contains("WARN"), "{said}");
+    let log = ("kubectl logs -n tofustate deployment/tofustate --since=1h", "echo '\"level\":\"WARN\"'");
+    let looks = with(&looks, &[log]);
+    wait::until("all three say something", || {
+        let said = shell.paste(&looks);
+        let all = ["team/app", "True", "Normal", "WARN"].iter().all(|word| said.contains(word));
+        if all { Ok(()) } else { Err(said) }
+    });
 }
 
 #[test]
