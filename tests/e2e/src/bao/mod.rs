@@ -91,6 +91,11 @@ impl Bao {
         self.tls.as_ref().expect("it is set up with TLS")
     }
 
+    /// The one key that unseals it.
+    pub fn unseal_key(&self) -> &str {
+        &self.unseal_key
+    }
+
     /// A file of mode 0600 with the root token.
     pub fn root_token_file(&self) -> PathBuf {
         self.secret_file("root-token", &self.root_token)

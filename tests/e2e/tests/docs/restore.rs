@@ -6,12 +6,13 @@ use serde_json::json;
 use tofustate_e2e::{
     ask::{ask, lock_info, state},
     bao::{self, openbao},
-    docs::commands,
+    docs::{commands, with},
     kube::{Setup, condition, is_true, tofustates},
     operator::Operator,
     ports,
+    project::said,
     standalone::{Standalone, writer},
-    tools::{JQ, KUBECTL},
+    tools::{JQ, KUBECTL, ZSTD},
     wait,
 };
 
@@ -103,6 +104,54 @@ fn a_snapshot_is_taken_and_restored_and_accepted() {
         let (new, old) = (read(&second).status(), read(&first).status());
         if (new, old) == (200, 403) { Ok(()) } else { Err(format!("{new}, {old}")) }
     });
+}
+
+/// All of OpenBao is lost but a snapshot and the keys: the same states by the same token of the operator, and by hand.
+#[test]
+fn a_new_openbao_is_made_of_a_snapshot() {
+    let test = "a_new_openbao_is_made_of_a_snapshot";
+    let (Some(bao), Some(jq), Some(zstd)) = (openbao(test), JQ.for_test(test), ZSTD.for_test(test)) else { return };
+    let Some(old) = bao::Setup::default().start(test) else { return };
+    let token = old.bootstrap("prod", &[]);
+    let mut server = Standalone::on(&old, "prod", &token);
+    server.register("team/app", "");
+    server.start();
+    let written = state(3, 5_000);
+    ask("POST", &server.url("team/app")).token(&writer("team/app")).body(&*written).send().is(200);
+    server.terminate();
+    let root = fs::read_to_string(old.root_token_file()).unwrap();
+    let mut shell = Shell::new(&[&bao, &jq, &zstd]);
+    shell.env("BAO_ADDR", &old.url(0)).env("BAO_TOKEN", root.trim());
+    shell.paste(&commands("operations.md", "backup"));
+    let (token, key) = (fs::read_to_string(token).unwrap(), old.unseal_key().to_owned());
+    drop(old);
+
+    let new = bao::Setup::default().start(test).expect("it was there");
+    let made = fs::read_to_string(new.root_token_file()).unwrap();
+    shell.env("BAO_ADDR", &new.url(0)).env("BAO_TOKEN", made.trim());
+    let block = commands("operations.md", "restore-elsewhere");
+    let (restore, unseal) = block.split_once('\n').expect("two commands");
+    shell.paste(restore);
+    // It asks for the keys on a terminal. Until it has restored, it is not sealed.
+    let unseal = with(unseal, &[("bao operator unseal ", &format!("bao operator unseal {key} "))]);
+    shell.env("BAO_TOKEN", root.trim());
+    wait::until("the old keys unseal it, and the old token is taken", || {
+        let asked = shell.start(&format!("{unseal}\nbao token lookup")).wait();
+        if asked.status.success() { Ok(()) } else { Err(said(&asked)) }
+    });
+    let entry = commands("operations.md", "by-hand-small");
+    wait::until("the state is there", || {
+        let asked = shell.start(&entry).wait();
+        if asked.status.success() { Ok(()) } else { Err(said(&asked)) }
+    });
+    assert_eq!(fs::read_to_string(shell.at().join("app.tfstate")).unwrap(), written);
+
+    // The same data folder, which knows what was seen, and the operator's token of before.
+    let file = new.secret_file("operator-token", &token);
+    server.env("BAO_ADDR", &new.addresses()).env("BAO_TOKEN_FILE", file.to_str().unwrap());
+    server.start();
+    assert_eq!(server.bytes("team/app").unwrap(), written.as_bytes());
+    server.terminate();
 }
 
 #[test]
