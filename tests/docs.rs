@@ -263,3 +263,20 @@ fn the_docs_list_every_right_in_openbao() {
     let operator = Policy::of_operator(&mount, &Instance::parse("prod").unwrap());
     assert_eq!(rights("\n**The operator's token:**"), rules(&operator));
 }
+
+#[test]
+fn each_figure_of_the_readme_is_one_of_the_benchmarks() {
+    let numbers = |text: &str| -> BTreeSet<String> {
+        let words = text.split(|char: char| !char.is_ascii_digit() && !".,".contains(char));
+        words.map(|word| word.trim_matches(['.', ',']).to_owned()).filter(|word| !word.is_empty()).collect()
+    };
+    let (readme, known) = (page("README.md"), numbers(&page("benchmarks.md")));
+    let (_, rest) = readme.split_once("\n## Figures\n").expect("the section");
+    let rows: Vec<&str> = rest.split("\n## ").next().unwrap().lines().filter(|line| line.contains("`make ")).collect();
+    assert!(rows.len() > 4, "{rows:?}");
+    for row in rows {
+        let figures = numbers(row.split('|').nth(2).unwrap());
+        let unknown: Vec<_> = figures.difference(&known).collect();
+        assert!(unknown.is_empty(), "not in docs/benchmarks.md: {unknown:?} of {row}");
+    }
+}

@@ -139,11 +139,17 @@ fn documented(client: &Client) {
 /// The documented settings of HAProxy: several megabytes, and who holds a lock.
 fn haproxy(client: &Client) {
     let server = Standalone::serving(&[PATH]);
+    let admin = server.admin_url().rsplit_once(':').unwrap().1.to_owned();
     let proxy = Haproxy::start(&of("haproxy", client), |port, pem| {
         let listen = format!("bind 127.0.0.1:{port} ");
         docs::with(
             &block("haproxy"),
-            &[("bind :443 ", &listen), ("/etc/haproxy/state.pem", pem), ("127.0.0.1:8080", &server.address())],
+            &[
+                ("bind :443 ", &listen),
+                ("/etc/haproxy/state.pem", pem),
+                ("127.0.0.1:8080", &server.address()),
+                ("check port 9090", &format!("check inter 100ms port {admin}")),
+            ],
         )
     });
     let Some(proxy) = proxy else { return };
@@ -157,6 +163,7 @@ fn haproxy(client: &Client) {
     ask("LOCK", &server.url(PATH)).body(lock_info("held")).send().is(200);
     let said = project.fails(APPLY);
     assert!(said.contains("already locked: ID=held"), "{said}\n{}", proxy.said());
+    assert!(!proxy.said().contains("is DOWN"), "{}", proxy.said());
     ask("UNLOCK", &server.url(PATH)).body(lock_info("held")).send().is(200);
     project.run(NO_CHANGES);
     project.run(DESTROY);
