@@ -7,3 +7,4 @@ mod pages;
 mod readme;
 mod restore;
 mod shell;
+mod threats;
