@@ -184,7 +184,7 @@ async fn open(
         }
         Err(Unopened::Busy) => {
             let message = "another replica claims the path at the same time";
-            found.waits(PATH_CLAIMED, reason::PATH_CONFLICT, message);
+            found.waits(PATH_CLAIMED, reason::CLAIM_UNDER_WAY, message);
             return Ok(if had(held, resource) { Path::Shut(message.to_owned()) } else { Path::Refused });
         }
         Err(Unopened::Away(message)) => return Err(Fault::Away(message)),

@@ -25,6 +25,8 @@ pub const TYPES: [&str; 8] =
 pub mod reason {
     /// Another resource owns the path; the message names it.
     pub const PATH_CONFLICT: &str = "PathConflict";
+    /// Another replica claims the path at the same moment; it is tried again.
+    pub const CLAIM_UNDER_WAY: &str = "ClaimUnderWay";
     /// The path already holds something, and this namespace and name never owned it.
     pub const PATH_HAS_STATE: &str = "PathHasState";
     /// The path is outside what the namespace may register.
