@@ -24,7 +24,7 @@ pub enum Credential {
     Kubernetes(ServiceAccount),
     /// A token that stays, from `BAO_TOKEN`.
     Token(Token),
-    /// The token in a file that nobody else reads; taken anew when it changes.
+    /// The token in a file that nobody else reads, or that a kubelet mounted of a Secret; taken anew when it changes.
     File(PathBuf),
 }
 
@@ -75,6 +75,19 @@ impl Credential {
         Self::read(instance, env)
     }
 
+    /// Whether what it is made of can be used now: a ServiceAccount token that cannot be read, or is for others, comes to no
+    /// login however long that is tried. Asks OpenBao nothing.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub fn check(&self) -> Result<(), CredentialError> {
+        match self {
+            Self::Kubernetes(account) => account.read().map(drop),
+            Self::File(file) => read_given_token(file).map(drop),
+            Self::Token(_) => Ok(()),
+        }
+    }
+
     fn read(instance: &Instance, get: impl Fn(&str) -> Option<String>) -> Result<Self, CredentialError> {
         const KUBERNETES: &str = "TOFUSTATE_OPENBAO_KUBERNETES_AUTH";
         let get = |name: &str| get(name).filter(|value| !value.trim().is_empty());
@@ -94,7 +107,7 @@ impl Credential {
             },
             (None, Some(file), false) => {
                 let file = PathBuf::from(file);
-                read_token(&file)?;
+                read_given_token(&file)?;
                 Ok(Self::File(file))
             }
             (None, None, true) => {
@@ -119,8 +132,16 @@ impl Credential {
 /// # Errors
 /// The file is not private, or has no token in it.
 pub fn read_token(file: &Path) -> Result<Token, CredentialError> {
-    let text = private::read(file)?;
-    Token::parse(text.expose()).map_err(|wrong| CredentialError::BadToken(file.to_owned(), wrong))
+    parse(file, private::read(file)?.expose())
+}
+
+/// The token in the file of `BAO_TOKEN_FILE`: such a one, or one that a kubelet mounted of a Secret.
+pub(super) fn read_given_token(file: &Path) -> Result<Token, CredentialError> {
+    parse(file, private::read_mounted(file)?.expose())
+}
+
+fn parse(file: &Path, text: &str) -> Result<Token, CredentialError> {
+    Token::parse(text).map_err(|wrong| CredentialError::BadToken(file.to_owned(), wrong))
 }
 
 impl ServiceAccount {

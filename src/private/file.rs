@@ -60,6 +60,24 @@ impl From<NotPrivate> for io::Error {
 /// # Errors
 /// It is not private, or cannot be read. Nothing of its content is in the message.
 pub fn read(path: &Path) -> Result<Redacted<String>, NotPrivate> {
+    read_where(path, |_| false)
+}
+
+/// The same, or from one of root's that a group of this process may read and nobody but root may change: so a kubelet
+/// mounts a Secret for a Pod with an `fsGroup`. Root reads every file anyway.
+///
+/// # Errors
+/// It is not private, or cannot be read. Nothing of its content is in the message.
+pub fn read_mounted(path: &Path) -> Result<Redacted<String>, NotPrivate> {
+    read_where(path, |found| {
+        let groups = rustix::process::getgroups().unwrap_or_default();
+        let ours =
+            |group| rustix::process::getegid().as_raw() == group || groups.iter().any(|our| our.as_raw() == group);
+        found.uid() == 0 && found.mode() & 0o037 == 0 && ours(found.gid())
+    })
+}
+
+fn read_where(path: &Path, also: impl Fn(&fs::Metadata) -> bool) -> Result<Redacted<String>, NotPrivate> {
     let fault = |error| NotPrivate::Io(path.to_owned(), error);
     // A pipe without a writer would be waited for.
     let nonblock = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
@@ -69,10 +87,11 @@ pub fn read(path: &Path) -> Result<Redacted<String>, NotPrivate> {
     if !found.is_file() {
         return Err(NotPrivate::NoFile(path.to_owned()));
     }
-    if found.uid() != user {
+    let also = also(&found);
+    if found.uid() != user && !also {
         return Err(NotPrivate::Owner { file: path.to_owned(), owner: found.uid(), user });
     }
-    if found.mode() & 0o077 != 0 {
+    if found.mode() & 0o077 != 0 && !also {
         return Err(NotPrivate::Mode { file: path.to_owned(), mode: found.mode() & 0o7777 });
     }
     let mut bytes = Vec::new();
@@ -154,6 +173,39 @@ mod tests {
         assert!(matches!(read(&file), Err(NotPrivate::Content(_))));
         write(&file, &vec![b'x'; 65 << 10]).unwrap();
         assert!(matches!(read(&file), Err(NotPrivate::Content(_))));
+    }
+
+    /// Only root can make such files: elsewhere nothing is shown.
+    #[test]
+    fn a_mounted_secret_is_read_where_only_root_and_our_group_could() {
+        use std::os::unix::fs::chown;
+
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("token");
+        write(&file, b"s3cret").unwrap();
+        assert!(read_mounted(&file).is_ok(), "one's own");
+        let ours = rustix::process::getegid().as_raw();
+        if chown(&file, Some(0), Some(ours)).is_err() {
+            return;
+        }
+        let mode = |mode| fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+        for (bits, taken) in
+            [(0o440, true), (0o640, true), (0o400, true), (0o444, false), (0o460, false), (0o450, false)]
+        {
+            mode(bits);
+            assert_eq!(read_mounted(&file).is_ok(), taken, "{bits:o}");
+        }
+        // As the kubelet does it: what is replaced is a link to the folder.
+        mode(0o440);
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        assert_eq!(read_mounted(&link).unwrap().expose(), "s3cret");
+        assert!(matches!(read(&file), Err(NotPrivate::Mode { .. })), "no other secret is taken from such a file");
+        // Of a group that is not ours others may be members; another user may change what is his.
+        chown(&file, Some(0), Some(64_123)).unwrap();
+        assert!(read_mounted(&file).is_err());
+        chown(&file, Some(64_123), Some(ours)).unwrap();
+        assert!(matches!(read_mounted(&file), Err(NotPrivate::Owner { .. })));
     }
 
     #[test]

@@ -3,5 +3,5 @@
 mod file;
 mod folder;
 
-pub use file::{NotPrivate, read, write};
+pub use file::{NotPrivate, read, read_mounted, write};
 pub use folder::PrivateFolder;

@@ -13,7 +13,7 @@ use tracing::info;
 pub(super) use self::args::OperatorArgs;
 use super::{
     listen::{Listen, ListenError},
-    openbao::{OpenBaoError, Prepared},
+    openbao::{NotSetUp, OpenBaoError, Prepared},
     stop::Stop,
     tasks::{TaskError, Tasks},
 };
@@ -160,7 +160,7 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
     let (stopping, stopped) = watch::channel(false);
     let mut tasks = Tasks::new();
     let (arrived, mut there) = watch::channel(false);
-    openbao.keep(&mut tasks, &gates, arrived, &stopped);
+    openbao.keep(&mut tasks, &gates, arrived, NotSetUp::IsWaitedFor, &stopped);
     let stopping_gates = gates.clone();
     let (mut waiting, working, away) = (stopped.clone(), stopped.clone(), openbao.away.subscribe());
     tasks.spawn("the controller", async move {

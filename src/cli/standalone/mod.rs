@@ -15,7 +15,7 @@ pub(super) use self::{
     check::StandaloneError,
 };
 use super::{
-    openbao::{OpenBao, Prepared},
+    openbao::{NotSetUp, OpenBao, Prepared},
     show,
     stop::Stop,
     tasks::{TaskError, Tasks},
@@ -76,7 +76,7 @@ pub(super) async fn run(args: StandaloneArgs, telemetry: &Telemetry, mut stop: S
     let last_words = folder.last_words();
     let (arrived, mut there) = watch::channel(openbao.is_none());
     if let Some(openbao) = &openbao {
-        openbao.keep(&mut tasks, &gates, arrived, &stopped);
+        openbao.keep(&mut tasks, &gates, arrived, NotSetUp::Ends, &stopped);
     }
     let mut stop_waiting = stopped.clone();
     tasks.spawn("registry", async move {

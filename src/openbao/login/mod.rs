@@ -15,7 +15,7 @@ use tracing::warn;
 
 use crate::openbao::{
     Bao, Credential, CredentialError, Fault, Instance, Token, TokenSource,
-    credential::read_token,
+    credential::read_given_token,
     pace::{self, Pace, Supplier as _},
     request::Request,
 };
@@ -77,7 +77,7 @@ impl Login {
         let given = match &credential {
             Credential::Kubernetes(_) => None,
             Credential::Token(token) => Some(token.clone()),
-            Credential::File(file) => Some(read_token(file)?),
+            Credential::File(file) => Some(read_given_token(file)?),
         };
         let held = ArcSwapOption::new(given.map(|token| Arc::new(Held { token, accessor: None })));
         let (policy, spread) = (instance.operator_policy(), rand::random_range(0.0..1.0));
@@ -98,6 +98,12 @@ impl Login {
     /// What keeps it from having a token that lives on, if something does.
     pub async fn trouble(&self) -> Option<String> {
         self.inner.work.lock().await.trouble.as_ref().map(ToString::to_string)
+    }
+
+    /// Whether it may have another token while this process runs: by a login, or from a file.
+    #[must_use]
+    pub fn may_have_another(&self) -> bool {
+        !matches!(self.inner.credential, Credential::Token(_))
     }
 
     /// Whether OpenBao answers to this token.

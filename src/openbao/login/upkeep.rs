@@ -12,7 +12,7 @@ use super::{Held, Inner, Span, Work};
 use crate::{
     openbao::{
         Credential, Fault, Life, Minted, ServiceAccount, Token,
-        credential::read_token,
+        credential::read_given_token,
         pace::Supplier,
         request::{Reply, Request},
         tokens::{life, minted},
@@ -110,7 +110,7 @@ impl Inner {
     }
 
     fn take_file(&self, work: &mut Work, file: &Path) -> Result<(), Fault> {
-        let token = read_token(file).map_err(|error| Fault::NoToken(error.to_string()))?;
+        let token = read_given_token(file).map_err(|error| Fault::NoToken(error.to_string()))?;
         if self.held.load().as_ref().is_none_or(|held| held.token != token) {
             info!(file = %file.display(), "took another token for OpenBao from the file");
             self.held.store(Some(Arc::new(Held { token, accessor: None })));

@@ -8,6 +8,7 @@ mod asked;
 mod attacks;
 mod begin;
 mod claims;
+mod early;
 mod elsewhere;
 mod end;
 mod faults;

@@ -1,5 +1,7 @@
-//! OpenBao as the store of a server: what the environment says of it, the wait until it is there and set up, the gate that
-//! says when it is away, and the end of the tokens.
+//! OpenBao as the store of a server: what the environment says of it, the gate that says when it is away, and the end of
+//! the tokens. The wait until it is there and set up is in `arrive`.
+
+mod arrive;
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,21 +15,28 @@ use super::{stop::Stop, tasks::Tasks};
 use crate::{
     http::Gates,
     openbao::{
-        BadName, Bao, Credential, CredentialError, Fault, Instance, Keeper, Leads, Login, OpenBaoStores, Settings,
-        SettingsError,
-        setup::{Report, Setup, SetupError, check_own},
+        BadName, Bao, Credential, CredentialError, Instance, Keeper, Leads, Login, OpenBaoStores, Settings,
+        SettingsError, setup::Setup,
     },
     telemetry::OpenBaoMetrics,
 };
 
 /// The gate of the admin listener that is shut while OpenBao is away.
 const GATE: &str = "store";
-/// How often OpenBao is asked until it is there.
-const AGAIN: Duration = Duration::from_secs(1);
 /// How often it is asked whether it still is.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for it.
 const END: Duration = Duration::from_secs(15);
+
+/// What becomes of a start at which OpenBao answers, and is not set up or not for this token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum NotSetUp {
+    /// It ends with a list of what is missing: whoever started it reads that.
+    Ends,
+    /// It is waited for what `tofustate bootstrap` sets up meanwhile, and the gate says what is missing: nobody is there to
+    /// start it again at the right moment.
+    IsWaitedFor,
+}
 
 /// What the environment says, checked.
 pub(super) struct Prepared {
@@ -83,6 +92,7 @@ impl Prepared {
         // The name is that of a role at most: what else is wrong is told without it.
         let any = instance.clone().or_else(|| Instance::parse("any").ok());
         let credential = any.and_then(|any| note(&mut wrong, Credential::from_env(&any)));
+        let credential = credential.and_then(|found| note(&mut wrong, found.check().map(|()| found)));
         let (Some(instance), Some(bao), Some(credential)) = (instance, bao, credential) else { return Err(wrong) };
         let setup = Setup::new(bao.settings(), instance).map_err(|error| vec![error.into()])?;
         let login = Login::new(bao.clone(), credential, &setup.instance).map_err(|error| vec![error.into()])?;
@@ -110,6 +120,7 @@ impl OpenBao {
         tasks: &mut Tasks,
         gates: &Gates,
         arrived: watch::Sender<bool>,
+        not_set_up: NotSetUp,
         stop: &watch::Receiver<bool>,
     ) {
         gates.shut(GATE, "OpenBao has not answered yet");
@@ -125,55 +136,12 @@ impl OpenBao {
         });
         let (this, gates, mut stopped) = (self.clone(), gates.clone(), stop.clone());
         tasks.spawn("the start with OpenBao", async move {
-            if this.arrive(&gates, &mut stopped).await? {
+            if this.arrive(&gates, not_set_up, &mut stopped).await? {
                 arrived.send_replace(true);
                 this.watch(&gates, stopped).await;
             }
             Ok(())
         });
-    }
-
-    /// Waits until OpenBao is there, and opens its gate. Answers false where `stop` came first.
-    ///
-    /// # Errors
-    /// It is there, and not set up or not for this token: everything that is missing.
-    async fn arrive(&self, gates: &Gates, stop: &mut watch::Receiver<bool>) -> Result<bool, String> {
-        let mut said = None;
-        loop {
-            let looked = tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return Ok(false),
-                looked = self.look() => looked,
-            };
-            let fault = match looked {
-                Ok(report) if report.is_good() => {
-                    report.notes.iter().for_each(|note| warn!("{note}"));
-                    info!("{}", report.to_string().lines().next().unwrap_or_default());
-                    gates.open(GATE);
-                    return Ok(true);
-                }
-                Ok(report) => {
-                    return Err(format!("{report}\ntofustate bootstrap --check lists it without changing anything"));
-                }
-                Err(SetupError::Fault { fault, .. }) if fault.passes() => fault,
-                Err(error) => return Err(format!("{error}{}", hint(&error))),
-            };
-            gates.shut(GATE, format!("OpenBao is waited for: {fault}"));
-            // A cluster that comes up says something else each time.
-            if said.replace(fault.kind()) != Some(fault.kind()) {
-                warn!(%fault, "OpenBao cannot be used yet: it is waited for, and requests are answered with 503");
-            }
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => return Ok(false),
-                () = sleep(AGAIN) => {}
-            }
-        }
-    }
-
-    async fn look(&self) -> Result<Report, SetupError> {
-        // At once, where the check itself would be patient.
-        let active = self.bao.active().await;
-        active.map_err(|fault| SetupError::Fault { doing: "looking for the active node".to_owned(), fault })?;
-        check_own(&self.bao, &self.login, &self.setup).await
     }
 
     /// Shuts the gate while OpenBao is away for longer than a failover takes, until `stop`.
@@ -230,15 +198,5 @@ impl OpenBao {
             }
             signal = stop.wait() => warn!(signal, "{left}"),
         }
-    }
-}
-
-/// What to do about a token that is not taken.
-fn hint(error: &SetupError) -> &'static str {
-    match error {
-        SetupError::Fault { fault: Fault::InvalidToken | Fault::Denied(_), .. } => {
-            ". Is the token of BAO_TOKEN_FILE or BAO_TOKEN one of this server and of BAO_NAMESPACE? tofustate bootstrap --operator-token-file makes one"
-        }
-        _ => "",
     }
 }
