@@ -84,11 +84,19 @@ pub struct Go {
     pub package: &'static str,
     /// The version that the tool will say it has.
     pub version: &'static str,
-    /// What the linker sets.
+    /// What the linker sets, with `{version}`, `{major}` and `{minor}` for that version and its parts.
     pub ldflags: &'static str,
 }
 
 impl Go {
+    /// What the linker sets. The version stands at one place alone, which is then changed by whoever looks for new ones.
+    pub fn linker(&self) -> String {
+        let mut parts = self.version.split('.');
+        let mut part = || parts.next().unwrap_or_default();
+        let (major, minor) = (part(), part());
+        self.ldflags.replace("{version}", self.version).replace("{major}", major).replace("{minor}", minor)
+    }
+
     fn binary(&self, name: &str) -> PathBuf {
         cache().join(format!("{name}-{}", self.version)).join(name)
     }
@@ -108,7 +116,7 @@ impl Go {
         let mut go = Command::new("go");
         go.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
         go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"]);
-        go.arg(format!("-s -w {}", self.ldflags)).arg("-o").arg(&part).arg(self.package);
+        go.arg(format!("-s -w {}", self.linker())).arg("-o").arg(&part).arg(self.package);
         let built = match go.status() {
             Ok(status) if status.success() => version(&part),
             Ok(status) => Err(format!("go build ended with {status}")),

@@ -64,7 +64,7 @@ pub const OTELCOL: Tool = Tool {
         folder: "otelcol",
         package: ".",
         version: "0.160.0",
-        ldflags: "-X main.version=0.160.0",
+        ldflags: "-X main.version={version}",
     })),
 };
 
@@ -115,11 +115,11 @@ const fn kubernetes(package: &'static str) -> Option<Recipe> {
         package,
         version: "1.35.4",
         // Without these it is v0.0.0, which clients refuse.
-        ldflags: "-X k8s.io/component-base/version.gitVersion=v1.35.4 -X k8s.io/component-base/version.gitMajor=1 \
-                  -X k8s.io/component-base/version.gitMinor=35 -X k8s.io/component-base/version.gitTreeState=clean \
+        ldflags: "-X k8s.io/component-base/version.gitVersion=v{version} -X k8s.io/component-base/version.gitMajor={major} \
+                  -X k8s.io/component-base/version.gitMinor={minor} -X k8s.io/component-base/version.gitTreeState=clean \
                   -X k8s.io/component-base/version.gitCommit=unknown \
-                  -X k8s.io/client-go/pkg/version.gitVersion=v1.35.4 -X k8s.io/client-go/pkg/version.gitMajor=1 \
-                  -X k8s.io/client-go/pkg/version.gitMinor=35 -X k8s.io/client-go/pkg/version.gitTreeState=clean \
+                  -X k8s.io/client-go/pkg/version.gitVersion=v{version} -X k8s.io/client-go/pkg/version.gitMajor={major} \
+                  -X k8s.io/client-go/pkg/version.gitMinor={minor} -X k8s.io/client-go/pkg/version.gitTreeState=clean \
                   -X k8s.io/client-go/pkg/version.gitCommit=unknown",
     }))
 }
@@ -136,7 +136,7 @@ pub const HELM: Tool = Tool {
         version: "3.21.4",
         // The Kubernetes of its client-go, as its own Makefile says it: without it `helm template` and `helm lint` take
         // every cluster for a v1.20.
-        ldflags: "-X helm.sh/helm/v3/internal/version.version=v3.21.4 -X helm.sh/helm/v3/internal/version.metadata= \
+        ldflags: "-X helm.sh/helm/v3/internal/version.version=v{version} -X helm.sh/helm/v3/internal/version.metadata= \
                   -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/chartutil.k8sVersionMinor=36 \
                   -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMajor=1 -X helm.sh/helm/v3/pkg/lint/rules.k8sVersionMinor=36",
     })),
@@ -148,7 +148,12 @@ pub const GITOPS: Tool = Tool {
     variable: "GITOPS_BIN",
     asks: &["version"],
     says: "gitops ",
-    recipe: Some(Recipe::Go(Go { folder: "gitops", package: ".", version: "1.1.2", ldflags: "-X main.version=1.1.2" })),
+    recipe: Some(Recipe::Go(Go {
+        folder: "gitops",
+        package: ".",
+        version: "1.1.2",
+        ldflags: "-X main.version={version}",
+    })),
 };
 
 /// The command line of Zstandard, for the commands of the docs.
