@@ -58,7 +58,7 @@ fn linger(text: &str) -> Result<Duration, String> {
 /// The gate that is shut from the stop on.
 const STOPPING: &str = "stopping";
 /// How long the end of requests that are under way is waited for, and of what else has to end with them.
-const DRAIN: Duration = Duration::from_secs(75);
+pub(super) const DRAIN: Duration = Duration::from_secs(75);
 
 /// Connections of the admin listener at a time.
 pub(super) const ADMIN_CONNECTIONS: usize = 256;

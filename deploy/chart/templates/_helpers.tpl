@@ -14,11 +14,12 @@
 
 {{- define "tofustate.selector" -}}
 app.kubernetes.io/name: {{ include "tofustate.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 
 {{- define "tofustate.labels" -}}
 {{ include "tofustate.selector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- end -}}
@@ -68,8 +69,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- .Values.config.externalUrl -}}
 {{- else if .Values.ingress.enabled -}}
 {{- printf "https://%s" .Values.ingress.host -}}
-{{- else if and .Values.httpRoute.enabled .Values.httpRoute.hostnames -}}
-{{- printf "https://%s" (first .Values.httpRoute.hostnames) -}}
+{{- else if .Values.httpRoute.enabled -}}
+{{- /* The first that is a host: one with a wildcard is none. */}}
+{{- with regexFind "(^|,)[^*,][^,]*" (join "," .Values.httpRoute.hostnames) -}}
+{{- printf "https://%s" (trimPrefix "," .) -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 
@@ -77,81 +81,13 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- default (ternary (printf "%s-openbao" (include "tofustate.fullname" .)) "" .Values.externalSecret.enabled) .Values.config.auth.token.secretName -}}
 {{- end -}}
 
-{{- define "tofustate.ingressController" -}}
+{{/* Whose annotations the Ingress gets. One class name is that of two controllers, of which either passes over the other's. */}}
+{{- define "tofustate.ingressControllers" -}}
 {{- if .Values.ingress.controller -}}
 {{- .Values.ingress.controller -}}
-{{- else if contains "nginx" .Values.ingress.className }}nginx
+{{- else if contains "nginx" .Values.ingress.className }}nginx f5-nginx
 {{- else if contains "traefik" .Values.ingress.className }}traefik
-{{- else if contains "haproxy" .Values.ingress.className }}haproxy
+{{- else if contains "haproxy" .Values.ingress.className }}haproxy haproxy-ingress
 {{- else }}none
-{{- end -}}
-{{- end -}}
-
-{{/* What a schema cannot say in words that help: everything that is wrong, at once. */}}
-{{- define "tofustate.check" -}}
-{{- $wrong := list -}}
-{{- if not .Values.config.instance -}}
-{{- $wrong = append $wrong "config.instance: name the installation as `tofustate bootstrap --instance` was told; the states in OpenBao are found by it, so it never changes" -}}
-{{- end -}}
-{{- if and .Values.config.instance (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .Values.config.instance)) -}}
-{{- $wrong = append $wrong (printf "config.instance: %q is no name: small letters, digits and hyphens, 63 at most" .Values.config.instance) -}}
-{{- end -}}
-{{- range splitList "," .Values.config.baoAddr -}}
-{{- if not (regexMatch "^https?://[^/?#@ ]+/?$" (trim .)) -}}
-{{- $wrong = append $wrong (printf "config.baoAddr: %q is no address of OpenBao: write https://host:8200, with commas between several, and nothing after the port" (trim .)) -}}
-{{- end -}}
-{{- end -}}
-{{- range $key := list "internalUrl" "externalUrl" "otelEndpoint" -}}
-{{- $url := get $.Values.config $key -}}
-{{- if and $url (not (regexMatch "^https?://[^?#@ ]+$" $url)) -}}
-{{- $wrong = append $wrong (printf "config.%s: %q is no URL: write https://states.example.org" $key $url) -}}
-{{- end -}}
-{{- end -}}
-{{- range .Values.watchNamespaces -}}
-{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) -}}
-{{- $wrong = append $wrong (printf "watchNamespaces: %q is no name of a namespace" .) -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.image.digest (not (regexMatch "^sha256:[0-9a-f]{64}$" .Values.image.digest)) -}}
-{{- $wrong = append $wrong (printf "image.digest: %q is no digest: sha256: and 64 hexadecimal digits" .Values.image.digest) -}}
-{{- end -}}
-{{- if and .Values.ingress.host (not (regexMatch "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$" .Values.ingress.host)) -}}
-{{- $wrong = append $wrong (printf "ingress.host: %q is no host: write states.example.org, without a scheme or a path" .Values.ingress.host) -}}
-{{- end -}}
-{{- $ways := list .Values.tls.certManager.enabled (ne .Values.tls.secretName "") .Values.tls.plainHttp | compact | len -}}
-{{- if eq $ways 0 -}}
-{{- $wrong = append $wrong "tls: runs send their tokens and states: set tls.certManager.enabled=true with tls.certManager.issuerRef.name, or tls.secretName to a Secret with tls.crt and tls.key, or, where a mesh encrypts or to try it, tls.plainHttp=true" -}}
-{{- end -}}
-{{- if and .Values.tls.plainHttp (include "tofustate.hasTls" .) -}}
-{{- $wrong = append $wrong "tls: tls.plainHttp and a certificate are both asked for: choose one" -}}
-{{- end -}}
-{{- if and .Values.tls.certManager.enabled (not .Values.tls.certManager.issuerRef.name) -}}
-{{- $wrong = append $wrong "tls.certManager.issuerRef.name: say which issuer of cert-manager signs the certificate" -}}
-{{- end -}}
-{{- if and (eq .Values.config.auth.method "token") (not (include "tofustate.tokenSecret" .)) -}}
-{{- $wrong = append $wrong "config.auth.token.secretName: say which Secret has the token for OpenBao, or let externalSecret.enabled=true make it" -}}
-{{- end -}}
-{{- if .Values.externalSecret.enabled -}}
-{{- if ne .Values.config.auth.method "token" -}}
-{{- $wrong = append $wrong "externalSecret.enabled: its token is used with config.auth.method=token only" -}}
-{{- end -}}
-{{- if not (and .Values.externalSecret.secretStoreRef.name .Values.externalSecret.remoteRef.key) -}}
-{{- $wrong = append $wrong "externalSecret: say which store (secretStoreRef.name) and which entry of it (remoteRef.key) has the token" -}}
-{{- end -}}
-{{- end -}}
-{{- if and .Values.config.baoCa.configMap .Values.config.baoCa.secret -}}
-{{- $wrong = append $wrong "config.baoCa: a ConfigMap and a Secret are both named: which one has the CA?" -}}
-{{- end -}}
-{{- if and .Values.ingress.enabled (not .Values.ingress.host) -}}
-{{- $wrong = append $wrong "ingress.host: say at which host the states are; tofustate is at its root, not below a path" -}}
-{{- end -}}
-{{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) -}}
-{{- $wrong = append $wrong "httpRoute.parentRefs: say which Gateway the route belongs to" -}}
-{{- end -}}
-{{- if ne (gt (int .Values.config.requestRate) 0) (gt (int .Values.config.requestBurst) 0) -}}
-{{- $wrong = append $wrong "config.requestRate, config.requestBurst: both or none of them" -}}
-{{- end -}}
-{{- if $wrong -}}
-{{- fail (printf "these values are missing or wrong:\n- %s" (join "\n- " $wrong)) -}}
 {{- end -}}
 {{- end -}}

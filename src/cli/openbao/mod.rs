@@ -26,7 +26,7 @@ const GATE: &str = "store";
 /// How often it is asked whether it still is.
 const LOOK: Duration = Duration::from_secs(5);
 /// How long the end of the process waits for it.
-const END: Duration = Duration::from_secs(15);
+pub(super) const END: Duration = Duration::from_secs(15);
 
 /// What becomes of a start at which OpenBao answers, and is not set up or not for this token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -207,3 +207,15 @@ pub(super) async fn run(args: OperatorArgs, telemetry: &Telemetry, mut stop: Sto
     }
     Ok(ended?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `terminationGracePeriodSeconds` of deploy/chart is checked against this, and what a request may wait against the first.
+    #[test]
+    fn a_stop_takes_as_long_as_the_chart_counts_with() {
+        let (drain, end) = (super::super::listen::DRAIN, super::super::openbao::END);
+        assert_eq!((drain.as_secs(), (drain + LAST + end).as_secs()), (75, 95));
+    }
+}

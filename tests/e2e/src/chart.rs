@@ -83,6 +83,7 @@ impl Helm {
             let ours = |line: &&str| {
                 !line.starts_with("# Source: ")
                     && !line.trim_start().starts_with("helm.sh/chart: ")
+                    && !line.trim_start().starts_with("app.kubernetes.io/version: ")
                     && !line.trim_start().starts_with("app.kubernetes.io/managed-by: ")
             };
             let lines: Vec<_> = text.lines().filter(ours).skip_while(|line| *line == "---").collect();

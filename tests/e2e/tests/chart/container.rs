@@ -1,27 +1,17 @@
 //! The container as the chart renders it, run without a kubelet: its arguments and its environment, with the files that it
 //! mounts, start an operator that works.
 
-use std::{
-    fs,
-    net::UdpSocket,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, process::Command, sync::atomic::Ordering};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde_json::{Value, json};
+use serde_json::json;
 use tofustate_e2e::{
     bao::{self, Tls},
-    kube::{Cluster, OPERATOR_ACCOUNT, OPERATOR_NAMESPACE, condition, tofustates},
+    kube::{OPERATOR_NAMESPACE, condition, tofustates},
     ports,
     process::Process,
     project::said,
-    standalone::{binary, clean},
+    standalone::binary,
     tools::{Found, STATIC},
     used::skip,
     wait,
@@ -29,114 +19,43 @@ use tofustate_e2e::{
 use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::{
+    kubelet::{Kubelet, Names},
     rendered,
     world::{SETS, World, one, values},
 };
 
-/// What a kubelet does with a container, as far as this one needs it.
-struct Kubelet<'a> {
-    cluster: &'a Cluster,
-    spec: &'a Value,
-    root: &'a Path,
-    /// The program of the image, which is started with `root` as its root; else the one that is tested, outside of it.
-    image: Option<&'a Found>,
-}
-
-impl Kubelet<'_> {
-    fn write(&self, file: &str, bytes: impl AsRef<[u8]>) {
-        let file = self.root.join(file.trim_start_matches('/'));
-        fs::create_dir_all(file.parent().unwrap()).unwrap();
-        fs::write(file, bytes).unwrap();
-    }
-
-    /// The volumes' files, in the folder that stands for the root.
-    fn mount(&self) {
-        let pod = &self.spec["template"]["spec"];
-        for mount in pod["containers"][0]["volumeMounts"].as_array().unwrap() {
-            let folder = mount["mountPath"].as_str().unwrap();
-            let mut volumes = pod["volumes"].as_array().unwrap().iter();
-            let volume = volumes.find(|volume| volume["name"] == mount["name"]).unwrap();
-            if let Some(name) = volume["secret"]["secretName"].as_str() {
-                let path = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets/{name}");
-                for (key, value) in self.cluster.api().get(&path).unwrap()["data"].as_object().unwrap() {
-                    self.write(&format!("{folder}/{key}"), STANDARD.decode(value.as_str().unwrap()).unwrap());
-                }
-            } else {
-                let token = &volume["projected"]["sources"][0]["serviceAccountToken"];
-                let audience = token["audience"].as_str().unwrap();
-                let text = self.cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[audience]);
-                self.write(&format!("{folder}/{}", token["path"].as_str().unwrap()), text);
-            }
-        }
-        // In every Pod that has a ServiceAccount.
-        let own = "/var/run/secrets/kubernetes.io/serviceaccount";
-        self.write(&format!("{own}/token"), self.cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]));
-        self.write(&format!("{own}/ca.crt"), fs::read(self.cluster.ca()).unwrap());
-        self.write(&format!("{own}/namespace"), OPERATOR_NAMESPACE);
-        self.write("/etc/hosts", "127.0.0.1 localhost\n");
-    }
-
-    /// The program, with its files where they are and its listeners on loopback.
-    fn command(&self, ports: [u16; 2]) -> Command {
-        let pod = &self.spec["template"]["spec"];
-        let container = &pod["containers"][0];
-        let mut command = match self.image {
-            None => clean(Command::new(binary())),
-            Some(_) => self.inside(&pod["securityContext"]),
-        };
-        for arg in container["args"].as_array().unwrap() {
-            command.arg(arg.as_str().unwrap());
-        }
-        for variable in container["env"].as_array().unwrap() {
-            let (name, value) = (variable["name"].as_str().unwrap(), variable["value"].as_str().unwrap());
-            let value = match name {
-                "LISTEN_ADDR" => value.replace("0.0.0.0:8080", &format!("127.0.0.1:{}", ports[0])),
-                "TOFUSTATE_ADMIN_LISTEN" => value.replace("0.0.0.0:9090", &format!("127.0.0.1:{}", ports[1])),
-                _ if value.starts_with('/') && self.image.is_none() => format!("{}{value}", self.root.display()),
-                _ => value.to_owned(),
-            };
-            command.env(name, value);
-        }
-        if self.image.is_none() {
-            let token = self.cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[]);
-            command.env("KUBECONFIG", self.cluster.kubeconfig("container", &token));
-        } else {
-            let (host, port) = self.cluster.url().strip_prefix("https://").unwrap().rsplit_once(':').unwrap();
-            command.env("KUBERNETES_SERVICE_HOST", host).env("KUBERNETES_SERVICE_PORT", port);
-        }
-        command
-    }
-
-    /// What is in the image and nothing else, read-only, as the user of the Pod: it takes root to set up.
-    fn inside(&self, user: &Value) -> Command {
-        // Devices are what every runtime of containers gives, of which it takes these.
-        let script = r#"mount --bind "$1" "$1"
-            for device in null random urandom; do : >"$1/dev/$device"; mount --bind "/dev/$device" "$1/dev/$device"; done
-            mount -o remount,bind,ro "$1"; cd /; user=$2; root=$1; shift 2
-            exec chroot --userspec="$user" --groups= "$root" /tofustate "$@""#;
-        let user = format!("{}:{}", user["runAsUser"], user["runAsGroup"]);
-        let mut command = Command::new("unshare");
-        command.env_clear().env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-        command.args(["--mount", "sh", "-euc", script, "sh"]).arg(self.root).arg(user);
-        command
-    }
+#[test]
+fn the_rendered_container_is_an_operator_that_works() {
+    works("the_rendered_container_is_an_operator_that_works", None, Way::Login);
 }
 
 #[test]
-fn the_rendered_container_is_an_operator_that_works() {
-    works("the_rendered_container_is_an_operator_that_works", None);
+fn the_rendered_container_takes_the_token_of_a_secret_and_the_next_one() {
+    works("the_rendered_container_takes_the_token_of_a_secret_and_the_next_one", None, Way::Token);
 }
 
 /// As in the image: a static binary in a root that is empty but for the CA certificates and what a kubelet mounts.
 #[test]
 fn the_image_is_an_operator_that_works_in_an_empty_read_only_root() {
-    let test = "the_image_is_an_operator_that_works_in_an_empty_read_only_root";
+    in_an_empty_root("the_image_is_an_operator_that_works_in_an_empty_read_only_root", Way::Login);
+}
+
+/// That root's file is one which its user reads by the group of the Pod.
+#[test]
+fn the_image_takes_the_token_of_a_secret_as_the_user_of_the_pod() {
+    in_an_empty_root("the_image_takes_the_token_of_a_secret_as_the_user_of_the_pod", Way::Token);
+}
+
+fn in_an_empty_root(test: &str, way: Way) {
     let Some(image) = STATIC.for_test(test) else { return };
     if !rustix::process::geteuid().is_root() {
         return skip(&STATIC, test, "it takes root to give a program another root");
     }
-    assert!(!wants_a_loader(&fs::read(&image.program).unwrap()), "it is not static");
-    works(test, Some(&image));
+    let program = fs::read(&image.program).unwrap();
+    assert!(!wants_a_loader(&program), "it is not static");
+    // Where scans look for the list of crates.
+    assert!(program.windows(8).any(|bytes| bytes == b".dep-v0\0"), "nobody sees which crates are in it");
+    works(test, Some(&image), way);
 }
 
 /// Whether an ELF file of 64 bits names a program that loads it.
@@ -149,7 +68,16 @@ fn wants_a_loader(elf: &[u8]) -> bool {
     (0..count).any(|at| number(first + at * size, 4) == INTERPRETER as usize)
 }
 
-fn works(test: &str, image: Option<&Found>) {
+/// How the operator gets in at OpenBao.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    /// By its ServiceAccount.
+    Login,
+    /// By a token in a Secret.
+    Token,
+}
+
+fn works(test: &str, image: Option<&Found>, way: Way) {
     const ITS_OWN: &str = "https://kubernetes.default.svc";
     let Some(world) = World::start(test) else { return };
     let Some(server) = bao::Setup::default().start(test) else { return };
@@ -169,27 +97,44 @@ fn works(test: &str, image: Option<&Found>) {
         None => server.url(0),
         Some(_) => format!("http://openbao-active.openbao.svc:{}", server.url(0).rsplit(':').next().unwrap()),
     };
+    let secrets = format!("/api/v1/namespaces/{OPERATOR_NAMESPACE}/secrets");
+    let base = format!("config.instance=prod,tls.secretName=states-tls,config.baoAddr={address},config.storeWait=30,");
     // OpenBao is not in the cluster, so the token that it gets is also for the API server.
-    let values = format!(
-        "config.instance=prod,tls.secretName=states-tls,rbac.authDelegator=true,config.auth.kubernetes.audience={ITS_OWN},config.baoAddr={address},config.storeWait=30",
-    );
-    world.install(&["--set", &values]);
+    let login = format!("rbac.authDelegator=true,config.auth.kubernetes.audience={ITS_OWN}");
+    let token = "config.auth.method=token,config.auth.token.secretName=openbao-token".to_owned();
+    world.install(&["--set", &(base + &if way == Way::Login { login } else { token })]);
     // As the notes say it, with what is special here.
     let notes = world.helm.must(&["get", "notes", "tofustate", "--namespace", OPERATOR_NAMESPACE]);
-    let says = "--kubernetes-auth=kubernetes --kubernetes-namespace tofustate --kubernetes-service-account tofustate --kubernetes-audience https://kubernetes.default.svc";
-    assert!(notes.contains(says), "{notes}");
-    let done = server.try_bootstrap(
-        "prod",
-        &[
-            "--kubernetes-auth=kubernetes",
-            "--kubernetes-namespace=tofustate",
-            "--kubernetes-service-account=tofustate",
-            &format!("--kubernetes-audience={ITS_OWN}"),
-            &format!("--kubernetes-host={}", cluster.url()),
-            &format!("--kubernetes-ca-file={}", cluster.ca().display()),
-        ],
-    );
-    assert!(done.status.success(), "{}", said(&done));
+    let first = server.root_token_file().with_file_name("operator-token");
+    let bootstrap = |file: &std::path::Path| {
+        let done = server.try_bootstrap("prod", &["--operator-token-file", file.to_str().unwrap()]);
+        assert!(done.status.success(), "{}", said(&done));
+        fs::read_to_string(file).unwrap()
+    };
+    if way == Way::Login {
+        let says = "--kubernetes-auth=kubernetes --kubernetes-namespace tofustate --kubernetes-service-account tofustate --kubernetes-audience https://kubernetes.default.svc";
+        assert!(notes.contains(says), "{notes}");
+        let done = server.try_bootstrap(
+            "prod",
+            &[
+                "--kubernetes-auth=kubernetes",
+                "--kubernetes-namespace=tofustate",
+                "--kubernetes-service-account=tofustate",
+                &format!("--kubernetes-audience={ITS_OWN}"),
+                &format!("--kubernetes-host={}", cluster.url()),
+                &format!("--kubernetes-ca-file={}", cluster.ca().display()),
+            ],
+        );
+        assert!(done.status.success(), "{}", said(&done));
+    } else {
+        let says = "kubectl -n tofustate create secret generic openbao-token --from-file=token=operator-token";
+        assert!(notes.contains(says), "{notes}");
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "openbao-token"},
+            "stringData": {"token": bootstrap(&first)},
+        });
+        api.create(&secrets, &secret).done();
+    }
 
     let deployment = api.get(&format!("/apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/tofustate")).unwrap();
     let kubelet = Kubelet { cluster, spec: &deployment["spec"], root: root.path(), image };
@@ -244,45 +189,26 @@ fn works(test: &str, image: Option<&Found>) {
     assert_eq!(of("TF_HTTP_ADDRESS"), "https://tofustate.tofustate.svc/team/app");
     assert_eq!(of("TF_HTTP_CLIENT_CA_CERTIFICATE_PEM"), read(tls.ca()));
     assert_eq!(over_tls(&tls, ports[0], "team/app", Some(&of("TF_HTTP_PASSWORD"))), 404);
+    if way == Way::Token {
+        // Another token in the Secret, which the kubelet brings; the one before ends.
+        let next = json!({"stringData": {"token": bootstrap(&first.with_file_name("operator-token-2"))}});
+        api.merge(&format!("{secrets}/openbao-token"), &next).done();
+        kubelet.mount();
+        wait::until("it takes the other token", || {
+            let took = operator.said().contains("took another token for OpenBao from the file");
+            if took { Ok(()) } else { Err(operator.said()) }
+        });
+        let before = fs::read_to_string(&first).unwrap();
+        server.api().must("POST", "auth/token/revoke", &json!({"token": before.trim()}));
+        world.create("team", "later");
+        api.until(&format!("{}/later", tofustates("team")), "it is ready by the other token", |found| {
+            condition(found, "Ready").is_some_and(|ready| ready["status"] == "True")
+        });
+    }
     operator.signal(rustix::process::Signal::TERM);
     assert!(operator.wait().status.success(), "{}", operator.said());
     if let Some(names) = &names {
         assert!(names.asked.load(Ordering::Relaxed) > 0, "nobody asked for the name");
-    }
-}
-
-/// A name server for which every name is this machine. Port 53, on an address of loopback that is nobody else's.
-struct Names {
-    address: String,
-    asked: Arc<AtomicUsize>,
-}
-
-impl Names {
-    fn serve() -> Self {
-        let number = std::process::id();
-        let address = format!("127.{}.{}.{}", 1 + number % 200, number / 200 % 250, 1 + number / 50_000 % 250);
-        let socket = UdpSocket::bind((address.as_str(), 53)).unwrap();
-        let asked = Arc::new(AtomicUsize::new(0));
-        let count = asked.clone();
-        // It ends with the tests' process.
-        std::thread::spawn(move || {
-            let mut packet = [0; 512];
-            while let Ok((length, from)) = socket.recv_from(&mut packet) {
-                // A header, a name that ends in a zero, its type and class.
-                let Some(name) = packet[12..length].iter().position(|byte| *byte == 0) else { continue };
-                let end = 12 + name + 5;
-                let for_ipv4 = packet[12 + name + 2] == 1;
-                let mut answer = packet[..end].to_vec();
-                answer[2..12].copy_from_slice(&[0x81, 0x80, 0, 1, 0, u8::from(for_ipv4), 0, 0, 0, 0]);
-                if for_ipv4 {
-                    // The name from above, an address, for no time.
-                    answer.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 127, 0, 0, 1]);
-                }
-                count.fetch_add(1, Ordering::Relaxed);
-                let _ = socket.send_to(&answer, from);
-            }
-        });
-        Self { address, asked }
     }
 }
 

@@ -13,7 +13,11 @@ use crate::world::World;
 
 const CRD: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/tofustates.tofustate.io";
 
-/// The chart as one that was released before: under another version, with values that were other defaults.
+/// A column that the definition has now.
+const COLUMN: &str = "Message";
+
+/// The chart as one that was released before: under another version, with a definition that lacks a column and a role that
+/// lacks a rule.
 fn earlier(folder: &Path) -> String {
     let to = folder.join("earlier");
     copy(Path::new(CHART), &to);
@@ -24,7 +28,17 @@ fn earlier(folder: &Path) -> String {
         _ => format!("{line}\n"),
     });
     fs::write(&file, lines.collect::<String>()).unwrap();
+    without(&to.join("files/tofustates.tofustate.io.yaml"), "    - description: What is missing, where", 5);
+    without(&to.join("templates/rbac.yaml"), "  - apiGroups: [events.k8s.io]", 3);
     to.display().to_string()
+}
+
+/// Takes some lines away, from the first that begins so.
+fn without(file: &Path, start: &str, lines: usize) {
+    let text = fs::read_to_string(file).unwrap();
+    let all: Vec<_> = text.lines().collect();
+    let at = all.iter().position(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{start} in {text}"));
+    fs::write(file, [&all[..at], &all[at + lines..]].concat().join("\n") + "\n").unwrap();
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -78,6 +92,14 @@ fn an_upgrade_keeps_every_object_and_an_uninstall_the_definition_and_the_resourc
     world.create("team-a", "app");
     let ready = world.until_ready(&operator, "team-a", "app");
 
+    let columns = || api.get(CRD).unwrap()["spec"]["versions"][0]["additionalPrinterColumns"].to_string();
+    let rules = || {
+        let role = api.get("/apis/rbac.authorization.k8s.io/v1/clusterroles/tofustate-operator").unwrap();
+        role["rules"].to_string()
+    };
+    let new = || (columns().contains(&format!("{COLUMN:?}")), rules().contains("events.k8s.io"));
+    assert_eq!(new(), (false, false), "the chart before lacks neither");
+
     // The operator goes on over an upgrade, here as an old replica does until the new one is there.
     let before = uids(&world);
     assert!(before.len() >= 20, "{before:?}");
@@ -86,6 +108,7 @@ fn an_upgrade_keeps_every_object_and_an_uninstall_the_definition_and_the_resourc
     let deployment = format!("/apis/apps/v1/namespaces/{OPERATOR_NAMESPACE}/deployments/tofustate");
     let image = |deployment: Value| deployment["spec"]["template"]["spec"]["containers"][0]["image"].to_string();
     assert!(!image(api.get(&deployment).unwrap()).contains("0.0.1"), "the upgrade changed nothing");
+    assert_eq!(new(), (true, true), "what is new did not come with the upgrade");
     world.create("team-a", "later");
     world.until_ready(&operator, "team-a", "later");
     let path = format!("{}/app", tofustates("team-a"));
@@ -94,6 +117,7 @@ fn an_upgrade_keeps_every_object_and_an_uninstall_the_definition_and_the_resourc
 
     // Back to the version before, and away.
     world.helm.must(&[&["rollback", "tofustate", "1"], &namespace[..]].concat());
+    assert_eq!(new(), (false, false), "the rollback left what was new");
     let kept = uids(&world);
     let said = world.helm.must(&[&["uninstall", "tofustate"], &namespace[..]].concat());
     assert!(said.contains("[CustomResourceDefinition] tofustates.tofustate.io"), "{said}");

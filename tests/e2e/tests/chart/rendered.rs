@@ -1,7 +1,10 @@
 //! What is rendered, as the API server takes it.
 
 use serde_json::{Value, json};
-use tofustate_e2e::kube::{Cluster, OPERATOR_NAMESPACE};
+use tofustate_e2e::{
+    chart::CHART,
+    kube::{Cluster, OPERATOR_NAMESPACE},
+};
 
 use crate::{
     foreign,
@@ -118,11 +121,18 @@ fn what_the_parts_say_is_what_the_values_say() {
     assert!(certificate["dnsNames"].as_array().unwrap().contains(&json!("tofustate.tofustate.svc")), "{certificate}");
     let external = &one(&full, "ExternalSecret", "tofustate-openbao")["spec"];
     let container = &one(&full, "Deployment", "tofustate")["spec"]["template"]["spec"]["containers"][0];
-    let token = env(container, "BAO_TOKEN");
-    assert_eq!(
-        token["valueFrom"]["secretKeyRef"],
-        json!({"name": external["target"]["name"], "key": external["data"][0]["secretKey"]})
-    );
+    // A file: it is another when the Secret is. Only root and the Pod's group read it.
+    let pod = &one(&full, "Deployment", "tofustate")["spec"]["template"]["spec"];
+    let named = |list: &Value| {
+        let mut all = list.as_array().unwrap().iter();
+        all.find(|one| one["name"] == "openbao-token").unwrap().clone()
+    };
+    let folder = named(&container["volumeMounts"])["mountPath"].as_str().unwrap().to_owned();
+    assert_eq!(env(container, "BAO_TOKEN_FILE")["value"], format!("{folder}/token"));
+    let items = json!([{"key": external["data"][0]["secretKey"], "path": "token"}]);
+    let secret = json!({"secretName": external["target"]["name"], "items": items, "defaultMode": 0o440});
+    assert_eq!(named(&pod["volumes"])["secret"], secret);
+    assert_eq!(pod["securityContext"]["fsGroup"], 65532);
     for (name, value) in [
         ("TOFUSTATE_WATCH_NAMESPACES", "team-a,team-b"),
         ("TOFUSTATE_LOCK_BY_POST", "true"),
@@ -158,22 +168,74 @@ fn env<'a>(container: &'a Value, name: &str) -> &'a Value {
 #[test]
 fn each_known_ingress_class_is_told_what_it_needs_and_no_other() {
     let Some(world) = cluster("each_known_ingress_class_is_told_what_it_needs_and_no_other") else { return };
-    for (class, more, prefix) in [
-        ("nginx", "", "nginx.ingress.kubernetes.io/"),
-        ("nginx-internal", "", "nginx.ingress.kubernetes.io/"),
-        ("haproxy", "", "haproxy.org/"),
-        ("traefik", "", ""),
-        ("cilium", "", ""),
-        ("edge", "ingress.controller=nginx", "nginx.ingress.kubernetes.io/"),
+    const NGINX: &str = "nginx.ingress.kubernetes.io/";
+    const F5: &str = "nginx.org/";
+    const HAPROXY: &str = "haproxy.org/";
+    const HAPROXY_INGRESS: &str = "haproxy-ingress.github.io/";
+    for (class, more, prefixes) in [
+        ("nginx", "", &[NGINX, F5][..]),
+        ("nginx-internal", "", &[NGINX, F5]),
+        ("haproxy", "", &[HAPROXY, HAPROXY_INGRESS]),
+        ("traefik", "", &[]),
+        ("cilium", "", &[]),
+        ("edge", "ingress.controller=nginx", &[NGINX]),
+        ("nginx", "ingress.controller=f5-nginx", &[F5]),
+        ("haproxy", "ingress.controller=haproxy", &[HAPROXY]),
+        ("haproxy", "ingress.controller=haproxy-ingress", &[HAPROXY_INGRESS]),
+        // That of the cluster's default class, where somebody says whose it is.
+        ("", "ingress.controller=none", &[]),
     ] {
         let class_name = format!("ingress.enabled=true,ingress.host=states.example.org,ingress.className={class}");
-        let file = world.rendered(class, &["--values", &values("secret"), "--set", &class_name, "--set", more]);
+        let file = world.rendered("ingress", &["--values", &values("secret"), "--set", &class_name, "--set", more]);
         let objects = world.would_apply(&file);
         let annotations = &one(&objects, "Ingress", "tofustate")["metadata"]["annotations"];
         let names = annotations.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
-        assert_eq!(names.is_empty(), prefix.is_empty(), "{class}: {annotations}");
-        assert!(names.iter().all(|name| name.starts_with(prefix)), "{class}: {annotations}");
+        let whose = |name: &String| prefixes.iter().any(|prefix| name.starts_with(prefix));
+        assert!(names.iter().all(whose), "{class} {more}: {annotations}");
+        for prefix in prefixes {
+            assert!(names.iter().any(|name| name.starts_with(prefix)), "{class} {more}: {annotations}");
+        }
+        for (name, value) in [
+            ("nginx.org/client-max-body-size", "0"),
+            ("nginx.org/proxy-read-timeout", "60s"),
+            ("nginx.org/ssl-services", "tofustate"),
+            ("haproxy-ingress.github.io/backend-protocol", "h1-ssl"),
+            ("haproxy-ingress.github.io/timeout-server", "60s"),
+        ] {
+            assert!(!whose(&name.to_owned()) || annotations[name] == value, "{name}: {annotations}");
+        }
         let service = &one(&objects, "Service", "tofustate")["metadata"]["annotations"];
         assert_eq!(service["traefik.ingress.kubernetes.io/service.serversscheme"] == "https", class == "traefik");
     }
+}
+
+/// Values that are right and yet were no objects.
+#[test]
+fn what_is_a_number_to_yaml_is_a_name_all_the_same() {
+    let Some(world) = cluster("what_is_a_number_to_yaml_is_a_name_all_the_same") else { return };
+    world.cluster.namespace("123");
+    world.cluster.namespace("true");
+    let set = [
+        "--set-string",
+        "watchNamespaces={123,true}",
+        "--set",
+        "updateStrategy.type=Recreate,podDisruptionBudget.maxUnavailable=50%,metrics.serviceMonitor.enabled=true",
+    ];
+    let objects = world.would_apply(&world.rendered("numbers", &[&["--values", &values("secret")], &set[..]].concat()));
+    let roles = objects.iter().filter(|object| object["kind"] == "Role");
+    let namespaces: Vec<_> = roles.map(|role| role["metadata"]["namespace"].as_str().unwrap()).collect();
+    assert_eq!(namespaces, ["123", "true", OPERATOR_NAMESPACE]);
+    assert_eq!(one(&objects, "Deployment", "tofustate")["spec"]["strategy"], json!({"type": "Recreate"}));
+
+    // A release that is called so, too; with a host that is a pattern, which is nowhere to go to.
+    let args = ["template", "1e3", CHART, "-n", OPERATOR_NAMESPACE, "--values", &values("secret")];
+    let route = "httpRoute.enabled=true,httpRoute.parentRefs[0].name=gateway,httpRoute.hostnames={*.example.org,states.example.org}";
+    let text = world.helm.must(&[&args[..], &["--set", route, "--set", "fullnameOverride=numbers"]].concat());
+    let file = world.cluster.folder().join("release.yaml");
+    std::fs::write(&file, text).unwrap();
+    let objects = world.would_apply(file.to_str().unwrap());
+    let deployment = one(&objects, "Deployment", "numbers");
+    assert_eq!(deployment["metadata"]["labels"]["app.kubernetes.io/instance"], "1e3");
+    let container = &deployment["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(env(container, "TOFUSTATE_EXTERNAL_URL")["value"], "https://states.example.org");
 }

@@ -42,6 +42,15 @@ fn wrong_values_are_refused_with_what_to_do() {
         ("image.pullPolicy=Sometimes", "at '/image/pullPolicy': value must be one of"),
         ("watchNamespaces=team-a", "at '/watchNamespaces': got string, want array"),
         ("extraEnv[0].value=x", "at '/extraEnv/0': missing property 'name'"),
+        // A stop would not wait for such a request.
+        ("config.storeWait=76", "at '/config/storeWait': maximum: got 76, want 75"),
+        ("updateStrategy.type=Blue", "at '/updateStrategy/type': value must be one of 'RollingUpdate', 'Recreate'"),
+        ("podAnnotations.scrape=true", "at '/podAnnotations/scrape': got boolean, want string"),
+        ("service.annotations.port=80", "at '/service/annotations/port': got number, want string"),
+        ("podDisruptionBudget.maxUnavailable=half", "at '/podDisruptionBudget/maxUnavailable': 'half' does not match"),
+        ("podDisruptionBudget.maxUnavailable=-1", "at '/podDisruptionBudget/maxUnavailable': minimum: got -1, want 0"),
+        ("fullnameOverride=1st", "at '/fullnameOverride': '1st' does not match"),
+        ("httpRoute.hostnames={https://states}", "at '/httpRoute/hostnames/0': 'https://states' does not match"),
     ] {
         let said = refused(&[LEAST, &["--set", value]].concat());
         assert!(said.contains(says), "{value}: {said}");
@@ -65,6 +74,26 @@ fn wrong_values_are_refused_with_what_to_do() {
         ("httpRoute.enabled=true", "httpRoute.parentRefs: say which Gateway"),
         ("config.requestRate=5", "both or none"),
         ("serviceAccount.create=false", "serviceAccount.name: say which ServiceAccount"),
+        (
+            "config.linger=30",
+            "terminationGracePeriodSeconds: a stop takes up to 125 s, which are config.linger (30), 75",
+        ),
+        ("terminationGracePeriodSeconds=104", "to say goodbye: 104 would kill it before"),
+        (
+            "tls.plainHttp=false,tls.certManager.enabled=true,tls.certManager.issuerRef.name=x,tls.secretName=mine",
+            "write its certificate into mine, the Secret that tls.secretName says is yours: choose one",
+        ),
+        (
+            "image.tag=1.0,image.digest=sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef",
+            "with image.tag set image.digest=\"\"",
+        ),
+        (
+            "ingress.enabled=true,ingress.host=a.example.org",
+            "ingress.className: without it the cluster's default class",
+        ),
+        ("podLabels.app\\.kubernetes\\.io/name=x", "podLabels: app.kubernetes.io/name is the chart's own"),
+        ("extraEnv[0].name=BAO_ADDR", "extraEnv: BAO_ADDR is set already"),
+        ("extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv: A is set already"),
     ] {
         let said = refused(&[LEAST, &["--set", values]].concat());
         assert!(said.contains(says), "{values}: {said}");
@@ -74,4 +103,13 @@ fn wrong_values_are_refused_with_what_to_do() {
         said.contains("chart requires kubeVersion: >=1.32.0-0 which is incompatible with Kubernetes v1.31.9"),
         "{said}"
     );
+}
+
+/// The longest stop that is allowed is one that the grace is enough for.
+#[test]
+fn a_grace_that_is_enough_is_taken() {
+    let Some((helm, _home)) = helm("a_grace_that_is_enough_is_taken") else { return };
+    for values in ["terminationGracePeriodSeconds=105", "config.linger=300,terminationGracePeriodSeconds=395"] {
+        helm.must(&[&["template", "tofustate", CHART, "--set", values], LEAST].concat());
+    }
 }

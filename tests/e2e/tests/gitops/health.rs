@@ -112,6 +112,21 @@ fn the_lua_takes_an_object_that_lacks_anything() {
     assert_eq!(health(now), "Healthy");
 }
 
+/// Waves of Applications wait by this, which Argo CD does not bring itself.
+#[test]
+fn an_application_is_as_healthy_as_it_says() {
+    let Some(gitops) = GITOPS.for_test("an_application_is_as_healthy_as_it_says") else { return };
+    let lua = example("argocd/application-health.lua");
+    let health = |object: Value| asked(&gitops, &["health", &lua], &object);
+    for none in [json!({}), json!({"status": null}), json!({"status": {}}), json!({"status": {"health": {}}})] {
+        assert_eq!(health(none).0, "Progressing");
+    }
+    for status in ["Healthy", "Degraded", "Suspended"] {
+        let said = health(json!({"status": {"health": {"status": status, "message": "so it is"}}}));
+        assert_eq!(said, (status.to_owned(), "so it is".to_owned()));
+    }
+}
+
 #[test]
 fn the_config_map_of_argo_cd_has_the_same_lua() {
     let test = "the_config_map_of_argo_cd_has_the_same_lua";
@@ -120,6 +135,10 @@ fn the_config_map_of_argo_cd_has_the_same_lua() {
     }
     let Some(cluster) = tofustate_e2e::kube::Setup::default().start(test) else { return };
     let config = objects(&cluster.kubectl(), example("argocd/argocd-cm.yaml").as_ref()).remove(0);
-    let lua = config["data"]["resource.customizations.health.tofustate.io_TofuStateBackend"].as_str().unwrap();
-    assert_eq!(lua, fs::read_to_string(example("argocd/health.lua")).unwrap());
+    for (kind, file) in
+        [("tofustate.io_TofuStateBackend", "health.lua"), ("argoproj.io_Application", "application-health.lua")]
+    {
+        let lua = config["data"][format!("resource.customizations.health.{kind}")].as_str().unwrap();
+        assert_eq!(lua, fs::read_to_string(example(&format!("argocd/{file}"))).unwrap());
+    }
 }

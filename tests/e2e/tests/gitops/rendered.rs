@@ -31,6 +31,8 @@ fn each_workspace_is_a_state_and_a_job_with_its_own_secret() {
         assert!(path.starts_with(&format!("{namespace}/")) && paths.insert(path), "{path}");
         let job = jobs.iter().find(|job| job["metadata"]["name"] == name).unwrap_or_else(|| panic!("no Job {name}"));
         let pod = &job["spec"]["template"]["spec"];
+        // A run that is stopped has to come to its end.
+        assert_eq!(pod["terminationGracePeriodSeconds"], 600);
         let secret = &pod["containers"][0]["envFrom"][0]["secretRef"]["name"];
         assert_eq!(secret.as_str(), Some(format!("{name}-tofustate").as_str()));
         let config = &pod["volumes"][0]["configMap"]["name"];
@@ -69,6 +71,9 @@ fn each_workspace_is_a_state_and_a_job_with_its_own_secret() {
     let argo = objects(&cluster.kubectl(), example("argocd/applications.yaml").as_ref());
     assert_eq!(argo[1]["spec"]["source"]["path"], "examples/gitops/states");
     assert_eq!(argo[0]["metadata"]["annotations"]["argocd.argoproj.io/sync-wave"], "-1");
+    // A sync that applies all of it would make every Job anew, and stop its run.
+    let options = argo[1]["spec"]["syncPolicy"]["syncOptions"].as_array().unwrap();
+    assert!(options.contains(&json!("ApplyOutOfSyncOnly=true")), "{options:?}");
     for state in &states {
         let options = &state["metadata"]["annotations"]["argocd.argoproj.io/sync-options"];
         assert_eq!(options, "SkipDryRunOnMissingResource=true");
@@ -82,6 +87,10 @@ fn the_values_for_flux_and_argo_cd_are_values_of_the_chart() {
     let Some(cluster) = Setup::default().start(test) else { return };
     let helm = Helm::new(&found, cluster.folder());
     let release = objects(&cluster.kubectl(), example("flux/operator/operator.yaml").as_ref());
+    // The layer that is the chart, by name: an artifact may have others.
+    let layer = &named(&release, "OCIRepository")[0]["spec"]["layerSelector"];
+    assert_eq!(layer["mediaType"], "application/vnd.cncf.helm.chart.content.v1.tar+gzip");
+    assert_eq!(layer["operation"], "copy");
     let release = named(&release, "HelmRelease")[0];
     let application = objects(&cluster.kubectl(), example("argocd/applications.yaml").as_ref()).remove(0);
     for (name, values) in
