@@ -146,9 +146,13 @@ pub(crate) struct Names {
 
 impl Names {
     pub(crate) fn serve() -> Self {
-        let number = std::process::id();
-        let address = format!("127.{}.{}.{}", 1 + number % 200, number / 200 % 250, 1 + number / 50_000 % 250);
-        let socket = UdpSocket::bind((address.as_str(), 53)).unwrap();
+        // Another test of this process may have one, too.
+        let mut addresses = (0..50).map(|more| {
+            let number = std::process::id() + more;
+            format!("127.{}.{}.{}", 1 + number % 200, number / 200 % 250, 1 + number / 50_000 % 250)
+        });
+        let free = |address: String| Some((UdpSocket::bind((address.as_str(), 53)).ok()?, address));
+        let (socket, address) = addresses.find_map(free).expect("an address of loopback has its port 53");
         let asked = Arc::new(AtomicUsize::new(0));
         let count = asked.clone();
         // It ends with the tests' process.

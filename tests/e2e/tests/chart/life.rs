@@ -82,7 +82,7 @@ fn an_upgrade_keeps_every_object_and_an_uninstall_the_definition_and_the_resourc
     let earlier = earlier(world.cluster.folder());
     let install = ["install", "tofustate", &earlier, "--create-namespace", "--set", "replicas=1"];
     let said = world.helm.must(&[&install[..], &namespace, LEAST].concat());
-    let next = "TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP=true tofustate bootstrap --instance prod --openbao-addr http://openbao-active.openbao.svc:8200 ";
+    let next = "TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP=true tofustate bootstrap --instance prod --openbao-addr 'http://openbao-active.openbao.svc:8200' ";
     assert!(said.contains(next), "it does not say the next step: {said}");
     assert!(said.contains("kubectl -n team wait --for=condition=Ready tofustates/app"), "{said}");
     world.cluster.await_crds();
