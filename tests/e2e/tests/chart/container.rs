@@ -1,7 +1,7 @@
 //! The container as the chart renders it, run without a kubelet: its arguments and its environment, with the files that it
 //! mounts, start an operator that works.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, process::Command, sync::atomic::Ordering};
+use std::{fs, os::unix::fs::PermissionsExt as _, sync::atomic::Ordering};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::json;
@@ -11,7 +11,6 @@ use tofustate_e2e::{
     ports,
     process::Process,
     project::said,
-    standalone::binary,
     tools::{Found, STATIC},
     used::skip,
     wait,
@@ -20,8 +19,7 @@ use ureq::tls::{RootCerts, TlsConfig};
 
 use crate::{
     kubelet::{Kubelet, Names},
-    rendered,
-    world::{SETS, World, one, values},
+    world::World,
 };
 
 #[test]
@@ -223,35 +221,4 @@ fn over_tls(tls: &Tls, port: u16, path: &str, token: Option<&str>) -> u16 {
         request = request.header("Authorization", format!("Bearer {token}"));
     }
     request.call().unwrap().status().as_u16()
-}
-
-/// A variable that is called by another name than the program reads would say nothing.
-#[test]
-fn every_variable_and_argument_is_one_that_the_program_knows() {
-    let Some(world) = rendered::cluster("every_variable_and_argument_is_one_that_the_program_knows") else { return };
-    let help = Command::new(binary()).args(["operator", "--help"]).output().unwrap();
-    let help = String::from_utf8(help.stdout).unwrap();
-    let docs = [include_str!("../../../../docs/openbao.md"), include_str!("../../../../docs/telemetry.md")].concat();
-    let mut seen = 0;
-    for set in SETS {
-        let objects = world.would_apply(&world.rendered(set, &["--values", &values(set)]));
-        let container = &one(&objects, "Deployment", "tofustate")["spec"]["template"]["spec"]["containers"][0];
-        for variable in container["env"].as_array().unwrap() {
-            let name = variable["name"].as_str().unwrap();
-            let known = help.contains(&format!("[env: {name}=")) || help.contains(name) || known(&docs, name);
-            assert!(known || name == "POD_NAME", "{set}: {name} is no variable of the program");
-            seen += 1;
-        }
-        for arg in container["args"].as_array().unwrap() {
-            let name = arg.as_str().unwrap().split('=').next().unwrap();
-            assert!(name == "operator" || help.contains(name), "{set}: {name} is no option of the program");
-        }
-    }
-    assert!(seen > 40, "{seen}");
-}
-
-/// The documents have it, or its end behind an ellipsis.
-fn known(docs: &str, name: &str) -> bool {
-    docs.contains(&format!("`{name}"))
-        || (0..name.len()).any(|at| name.is_char_boundary(at) && docs.contains(&format!("`…{}`", &name[at..])))
 }
