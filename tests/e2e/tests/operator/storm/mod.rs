@@ -1,6 +1,7 @@
 //! Three replicas, three nodes of OpenBao, the API server and its store: each is killed or frozen at random while runs go
 //! on and resources come and go. No acknowledged write is lost, no lock has two holders, nothing is left behind.
 
+mod applies;
 mod runs;
 
 use std::{collections::BTreeMap, env, sync::atomic::Ordering, thread};
@@ -10,11 +11,15 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 use tofustate_e2e::{
     bao,
+    client::Client,
     kube::{Api, OPERATOR_NAMESPACE, Part, tofustates},
     wait,
 };
 
-use self::runs::{Runs, Storm};
+use self::{
+    applies::Applies,
+    runs::{Runs, Storm},
+};
 use crate::{
     replicas::Replicas,
     world::{Setting, World},
@@ -156,11 +161,12 @@ fn nothing_is_lost_in_a_storm() {
     let rounds = number("STORM_FAULTS").unwrap_or(FAULTS.len() as u64);
     let seed = number("STORM_SEED").unwrap_or_else(rand::random);
     let server = bao::Setup { nodes: 3, ..bao::Setup::default() };
+    let Some(client) = Client::opentofu(test) else { return };
     let Some(mut replicas) = Replicas::start(test, 2, "6", Setting { server, ..Setting::default() }) else { return };
     println!("seed {seed}: STORM_SEED repeats the order");
     let world = &replicas.world;
     let (namespace, coming) = (world.cluster.namespace("storm"), world.cluster.namespace("coming"));
-    let lines: Vec<Storm> = ["one", "two", "three"]
+    let mut lines: Vec<Storm> = ["one", "two", "three", "applied"]
         .iter()
         .map(|name| {
             world.create(&namespace, name, json!({}));
@@ -170,10 +176,12 @@ fn nothing_is_lost_in_a_storm() {
         .collect();
     let runs = Runs::new(replicas.all().map(|replica| format!("http://{}", replica.address())).collect());
     lines.iter().for_each(|line| wait::until("served by all", || runs.served(line)));
+    let applied = lines.pop().unwrap();
+    let applies = Applies::new(&runs, &applied, &client);
     let api = world.api().clone();
     let mut at_random = StdRng::seed_from_u64(seed);
     let mut done: BTreeMap<Fault, u32> = BTreeMap::new();
-    let came = thread::scope(|scope| {
+    let (came, applies) = thread::scope(|scope| {
         for line in &lines {
             for client in ["a", "b"] {
                 let runs = &runs;
@@ -181,6 +189,7 @@ fn nothing_is_lost_in_a_storm() {
             }
         }
         let churn = scope.spawn(|| churn(&api, &coming, &runs));
+        let applies = scope.spawn(|| applies.work());
         let stop = Stop(&runs);
         runs.go_on(&lines, 10);
         let mut faults: Vec<Fault> = Vec::new();
@@ -193,7 +202,7 @@ fn nothing_is_lost_in_a_storm() {
             *done.entry(fault).or_default() += 1;
         }
         drop(stop);
-        churn.join().unwrap()
+        (churn.join().unwrap(), applies.join().unwrap())
     });
     assert_eq!(*runs.failed.lock().unwrap(), Vec::<String>::new());
     println!("| fault | times |\n|---|--:|");
@@ -204,7 +213,9 @@ fn nothing_is_lost_in_a_storm() {
         lines.iter().map(|one| one.line.locked()).sum::<u64>(),
         runs.again.load(Ordering::Relaxed)
     );
-    assert!(came > 0 && done.values().sum::<u32>() >= 1);
+    println!("{} applies of OpenTofu, {} that failed and were put right", applies.ended, applies.failed);
+    assert!(came > 0 && applies.ended > 0 && done.values().sum::<u32>() >= 1);
+    lines.push(applied);
     let killed = [Fault::KilledReplica, Fault::KilledLeader, Fault::KilledApiServer, Fault::KilledEtcd];
     let killed = killed.iter().filter_map(|fault| done.get(fault)).sum();
     nothing_is_left(&replicas.world, &lines, killed);

@@ -60,7 +60,7 @@ impl Runs {
     }
 
     /// Until there is an answer that says what became of the request.
-    fn ask(&self, one: &Storm, method: &str, query: &str, send: &[u8]) -> Result<Answer, String> {
+    pub(super) fn ask(&self, one: &Storm, method: &str, query: &str, send: &[u8]) -> Result<Answer, String> {
         let began = Instant::now();
         loop {
             let replica = &self.replicas[rand::random_range(0..self.replicas.len())];
