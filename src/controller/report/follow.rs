@@ -64,7 +64,9 @@ pub(super) async fn run(shared: Arc<Shared>, name: ResourceName, mut targets: wa
             () = sleep_until(not_before), if due.since.is_some() => {
                 // Others wrote into it since, of which there was nothing to tell: a patch is of the last version.
                 let latest = targets.borrow().clone();
-                follower.take(latest);
+                if latest.stands.version != follower.target.stands.version {
+                    follower.take(latest);
+                }
                 // Thousands wait, and few of them tell something at a time.
                 match Box::pin(follower.tell()).await {
                     Told::Now => {

@@ -56,6 +56,13 @@ fn life(world: &World, server: &Bao, operator: &mut Operator, namespace: &str) {
     });
     api.delete(&resource).done();
     api.until_gone(&resource);
+    // One that comes with the finalizer, as from a backup.
+    let kept = json!({
+        "apiVersion": "tofustate.io/v1alpha1", "kind": "TofuStateBackend",
+        "metadata": {"name": "kept", "finalizers": ["tofustate.io/state"]}, "spec": {"path": format!("{namespace}/kept")},
+    });
+    api.create(&tofustates(namespace), &kept).done();
+    world.until_ready(operator, namespace, "kept");
 }
 
 /// OpenBao goes away, which is told in the operator's own namespace, and comes back.
