@@ -27,6 +27,7 @@ use super::{
     links::Links,
     listed::Listed,
     news::News,
+    packed::Packed,
     report::Reporter,
     restored::Restored,
     run::First,
@@ -129,9 +130,9 @@ pub(super) struct Held {
     /// What the registry has.
     pub(super) backend: Option<Arc<Backend>>,
     /// Its last version that was not suspended; of its status what tells of the state.
-    pub(super) active: Option<Arc<TofuStateBackend>>,
+    pub(super) active: Option<Packed<TofuStateBackend>>,
     /// Of the status that was applied last what Events and requests go by: what the watch shows may be older.
-    pub(super) applied: Option<TofuStateBackendStatus>,
+    pub(super) applied: Option<Packed<TofuStateBackendStatus>>,
     /// Since when its deletion finds the store away.
     pub(super) away_since: Option<Instant>,
     /// Reconciliations in a row that failed.
@@ -146,12 +147,12 @@ impl Held {
     /// The resource as it is to be served: its last version that was not suspended, with the status of now. Of a suspended
     /// one that this process has not seen otherwise, the version that there is has to do.
     pub(super) fn resource(&mut self, object: &Arc<TofuStateBackend>) -> Arc<TofuStateBackend> {
-        if let (true, Some(active)) = (object.spec.suspend, &self.active) {
-            return Arc::new(TofuStateBackend { status: object.status.clone(), ..(**active).clone() });
+        if object.spec.suspend
+            && let Some(active) = self.active.as_ref().and_then(Packed::get)
+        {
+            return Arc::new(TofuStateBackend { status: object.status.clone(), ..active });
         }
         if !object.spec.suspend {
-            let (metadata, spec) = (object.metadata.clone(), object.spec.clone());
-            // The rest of it is most of a resource, and there are thousands.
             let status = object.status.as_ref().map(|status| TofuStateBackendStatus {
                 locked: status.locked,
                 openbao: status.openbao.clone(),
@@ -160,7 +161,8 @@ impl Held {
                 head_revision: status.head_revision,
                 ..TofuStateBackendStatus::default()
             });
-            self.active = Some(Arc::new(TofuStateBackend { metadata, spec, status }));
+            let (metadata, spec) = (object.metadata.clone(), object.spec.clone());
+            self.active = Packed::new(&TofuStateBackend { metadata, spec, status });
         }
         object.clone()
     }
@@ -169,17 +171,20 @@ impl Held {
     pub(super) fn applies(&mut self, status: &TofuStateBackendStatus) -> Option<TofuStateBackendStatus> {
         let bare = |condition: &Condition| Condition { message: String::new(), ..condition.clone() };
         let conditions = status.conditions.iter().flatten().map(bare).collect();
-        self.applied.replace(TofuStateBackendStatus {
+        let packed = Packed::new(&TofuStateBackendStatus {
             conditions: Some(conditions),
             last_handled: status.last_handled.clone(),
             ..TofuStateBackendStatus::default()
-        })
+        });
+        std::mem::replace(&mut self.applied, packed).and_then(|former| former.get())
     }
 
     /// What came of requests, as far as it was told.
     pub(super) fn handled(&self, resource: &TofuStateBackend) -> Option<LastHandled> {
-        let applied = self.applied.as_ref().or(resource.status.as_ref());
-        applied.and_then(|status| status.last_handled.clone())
+        match self.applied.as_ref().and_then(Packed::get) {
+            Some(applied) => applied.last_handled,
+            None => resource.status.as_ref().and_then(|status| status.last_handled.clone()),
+        }
     }
 }
 

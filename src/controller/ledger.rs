@@ -15,7 +15,8 @@ const GRACE: SignedDuration = SignedDuration::from_hours(1);
 /// The credentials of a state.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ledger {
-    current: BTreeMap<String, SaltedHash>,
+    /// By identity, in their order. A map would take many times the room, of each of thousands of states.
+    current: Box<[(String, SaltedHash)]>,
     /// Those that were replaced a while ago at most.
     pub former: Vec<Former>,
     /// The last `tofustate.io/revoke-now`.
@@ -55,11 +56,11 @@ impl Ledger {
         let over = former.len().saturating_sub(MOST_FORMER);
         former.drain(..over);
         let hash = |(identity, token): &(String, Redacted<String>)| {
-            let known = self.current.get(identity).filter(|hash| hash.is_of(token.expose()));
+            let known = self.hash(identity).filter(|hash| hash.is_of(token.expose()));
             (identity.clone(), known.copied().unwrap_or_else(|| SaltedHash::of(token.expose())))
         };
         let revoked = revoke.map(str::to_owned).or_else(|| self.revoked.clone());
-        Self { current: tokens.iter().map(hash).collect(), former, revoked }
+        Self { current: sorted(tokens.iter().map(hash)), former, revoked }
     }
 
     /// With the same credentials, while others cannot be given out.
@@ -78,7 +79,11 @@ impl Ledger {
     /// Whether this is the credential that somebody has now.
     #[must_use]
     pub fn is_current(&self, identity: &str, token: &str) -> bool {
-        self.current.get(identity).is_some_and(|hash| hash.is_of(token))
+        self.hash(identity).is_some_and(|hash| hash.is_of(token))
+    }
+
+    fn hash(&self, identity: &str) -> Option<&SaltedHash> {
+        self.current.iter().find(|(name, _)| name == identity).map(|(_, hash)| hash)
     }
 
     /// From the text that was kept. What is no such text is as none.
@@ -87,7 +92,7 @@ impl Ledger {
         let Ok(kept) = serde_json::from_str::<Kept>(text) else { return Self::default() };
         let current = kept.current.into_iter();
         Self {
-            current: current.filter_map(|(name, hash)| Some((name, SaltedHash::parse(hash.expose())?))).collect(),
+            current: sorted(current.filter_map(|(name, hash)| Some((name, SaltedHash::parse(hash.expose())?)))),
             former: kept
                 .former
                 .into_iter()
@@ -120,6 +125,11 @@ impl Ledger {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+}
+
+fn sorted(all: impl Iterator<Item = (String, SaltedHash)>) -> Box<[(String, SaltedHash)]> {
+    // Of two of one name the last counts.
+    all.collect::<BTreeMap<_, _>>().into_iter().collect()
 }
 
 #[cfg(test)]

@@ -67,7 +67,8 @@ impl Links {
             }
         }
         for link in new.iter().filter(|link| !old.contains(link)) {
-            tables.by.entry(*link).or_default().push(name.clone());
+            // As a rule it stays the only one.
+            tables.by.entry(*link).or_insert_with(|| Vec::with_capacity(1)).push(name.clone());
         }
     }
 

@@ -13,12 +13,13 @@ use k8s_openapi::{
     api::core::v1::{ConfigMap, Secret},
 };
 use kube::{Resource, ResourceExt as _, api::ListParams};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use tracing::debug;
 
 use super::{
     cluster::{Cluster, call},
     objects::{MANAGED_BY, OF_UID},
+    packed::Packed,
 };
 
 /// How many objects are listed at a time.
@@ -48,8 +49,8 @@ enum Cursor {
 struct Found {
     /// All resources are being looked at.
     active: bool,
-    secrets: HashMap<String, Secret>,
-    configs: HashMap<String, ConfigMap>,
+    secrets: HashMap<String, Packed<Secret>>,
+    configs: HashMap<String, Packed<ConfigMap>>,
     changed: HashSet<String>,
 }
 
@@ -99,16 +100,21 @@ impl Listed {
             pages.configs.reach(cluster, &key, |page| self.put(page, |found| &mut found.configs)).await;
         }
         let mut found = self.found();
-        (found.secrets.remove(&key), found.configs.remove(&key))
+        let (secret, config) = (found.secrets.remove(&key), found.configs.remove(&key));
+        drop(found);
+        (secret.and_then(|found| found.get()), config.and_then(|found| found.get()))
     }
 
-    fn put<K: Resource>(&self, page: Vec<K>, of: impl Fn(&mut Found) -> &mut HashMap<String, K>) {
+    fn put<K>(&self, page: Vec<K>, of: impl Fn(&mut Found) -> &mut HashMap<String, Packed<K>>)
+    where
+        K: Resource + Serialize + DeserializeOwned,
+    {
         let mut found = self.found();
         for mut object in page {
             let key = key(&object.namespace().unwrap_or_default(), &object.name_any());
             if found.active && !found.changed.contains(&key) {
                 object.managed_fields_mut().clear();
-                of(&mut found).insert(key, object);
+                of(&mut found).extend(Packed::new(&object).map(|object| (key, object)));
             }
         }
     }

@@ -22,6 +22,7 @@ pub mod objects;
 mod observe;
 mod orphans;
 pub mod outputs;
+mod packed;
 mod reconcile;
 mod record;
 pub mod report;

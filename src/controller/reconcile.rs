@@ -12,7 +12,9 @@ use super::{
     context::{Context, Fault, Guarded, Held, name_of},
     delete,
     events::Kind,
-    follow, live, salvage,
+    follow, live,
+    packed::Packed,
+    salvage,
 };
 use crate::{crd::TofuStateBackend, registry::ResourceName};
 
@@ -148,8 +150,8 @@ async fn shut_undecodable(
     held: &mut Held,
     invalid: &InvalidObject,
 ) -> Result<Option<TofuStateBackend>, Fault> {
-    if let Some(active) = &held.active {
-        return Ok(Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..(**active).clone() }));
+    if let Some(active) = held.active.as_ref().and_then(Packed::get) {
+        return Ok(Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..active }));
     }
     let found = salvage::read(context, &invalid.metadata).await?;
     if let Some(resource) = &found
