@@ -29,9 +29,17 @@ e2e: tools ## the tests with real programs; what is not there is SKIPPED in the 
 	cargo run --quiet --locked -p tofustate-e2e -- table $$used || failed=1; \
 	rm -f $$used; exit $$failed
 
-demo: ## all of it on this machine: Kubernetes' API server, OpenBao, the operator, a tofu apply (ONCE=1 ends by itself)
-	cargo build --locked
+# They build what else they take, and say so.
+demo: build-demo ## all of it on this machine (ONCE=1 ends by itself, KEEP=1 keeps its files; STACK=full, or embedded: Rust alone)
 	@cargo run --quiet --locked -p tofustate-e2e --bin demo
+
+standalone: build-demo ## a quick look: the server without a cluster, on a folder with one example, until Ctrl-C
+	@cargo run --quiet --locked -p tofustate-e2e --bin demo -- standalone
+
+build-demo:
+	@tests/e2e/need
+	@echo "== The demo itself, built with cargo: a minute the first time"
+	@began=$$(date +%s) && cargo build --locked -p tofustate-e2e --bin demo && echo "   ($$(($$(date +%s) - began)) s)"
 
 bench: ## figures of the store, as tables (5 minutes; what: BENCH="cycle heads large")
 	cargo bench --locked --bench store -- $(BENCH)
@@ -92,4 +100,4 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo bench bench-http bench-openbao bench-operator crds docs manifests image-check soak soak-cluster mutants fuzz
+.PHONY: help build fmt lint test tools e2e demo standalone build-demo bench bench-http bench-openbao bench-operator crds docs manifests image-check soak soak-cluster mutants fuzz

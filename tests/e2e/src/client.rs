@@ -1,5 +1,7 @@
 //! OpenTofu or Terraform, and a test for each of them.
 
+use std::path::Path;
+
 use crate::tools::{Found, OPENTOFU, TERRAFORM, Tool};
 
 /// The client that a scenario runs with.
@@ -21,6 +23,11 @@ impl Client {
 
     fn with(tool: &Tool, test: &str) -> Option<Self> {
         Some(Self { found: tool.for_test(test)? })
+    }
+
+    /// Where it is.
+    pub fn program(&self) -> &Path {
+        &self.found.program
     }
 
     /// Whether it is Terraform.

@@ -4,9 +4,11 @@
 
 pub mod ask;
 pub mod bao;
+pub mod cargo;
 pub mod chart;
 pub mod client;
 pub mod docs;
+pub mod guard;
 pub mod haproxy;
 pub mod kube;
 pub mod nginx;
@@ -18,6 +20,7 @@ pub mod project;
 pub mod proxy;
 pub mod recipe;
 pub mod runs;
+pub mod scratch;
 pub mod server;
 pub mod slow;
 pub mod standalone;

@@ -10,7 +10,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tempfile::NamedTempFile;
 
-use crate::wait;
+use crate::{scratch, wait};
 
 /// How many lines of what a program said a failure shows.
 const TAIL: usize = 100;
@@ -30,8 +30,8 @@ impl Process {
     /// # Panics
     /// Where it cannot be started.
     pub fn spawn(name: &str, command: &mut Command) -> Self {
-        let (out, err) = (NamedTempFile::new().unwrap(), NamedTempFile::new().unwrap());
-        let child = command
+        let (out, err) = (scratch::file(&format!("{name}-out")), scratch::file(&format!("{name}-err")));
+        let child = scratch::mark(command)
             .process_group(0)
             .stdin(Stdio::null())
             .stdout(out.reopen().unwrap())

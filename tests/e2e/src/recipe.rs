@@ -5,7 +5,10 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::Command,
+    time::Instant,
 };
+
+use crate::scratch;
 
 /// How a tool is got.
 #[derive(Clone, Copy, Debug)]
@@ -107,17 +110,14 @@ impl Go {
         // Complete when it gets its name, also where two build it at once.
         let part = binary.with_extension(format!("{}.part", std::process::id()));
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(self.folder);
-        eprintln!(
-            "building {name} {} with Go in {}: the first time this takes minutes",
-            self.version,
-            folder.display()
-        );
+        eprintln!("building {name} {} with Go in {}: minutes, once", self.version, folder.display());
+        let began = Instant::now();
         made(binary.parent().unwrap())?;
         let mut go = Command::new("go");
         go.current_dir(folder).env("CGO_ENABLED", "0").env("GOWORK", "off");
         go.args(["build", "-trimpath", "-buildvcs=false", "-mod=readonly", "-ldflags"]);
         go.arg(format!("-s -w {}", self.linker())).arg("-o").arg(&part).arg(self.package);
-        let built = match go.status() {
+        let built = match scratch::mark(&mut go).status() {
             Ok(status) if status.success() => version(&part),
             Ok(status) => Err(format!("go build ended with {status}")),
             Err(error) => Err(format!("go cannot be run: {error}")),
@@ -129,7 +129,10 @@ impl Go {
         };
         // Gone already where it got its name.
         let _ = fs::remove_file(&part);
-        named.map(|()| binary)
+        named.map(|()| {
+            eprintln!("built {name} {} in {:.0?}: {}", self.version, began.elapsed(), binary.display());
+            binary
+        })
     }
 }
 

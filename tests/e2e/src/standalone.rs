@@ -10,7 +10,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::server::Server;
+use crate::{scratch, server::Server};
 
 mod openbao;
 mod tells;
@@ -27,7 +27,7 @@ pub fn binary() -> PathBuf {
         places.find(|place| place.exists()).or_else(|| Some(exe.with_file_name("tofustate")))
     };
     let binary = env::var_os("TOFUSTATE_BIN").map(PathBuf::from).or_else(beside).expect("a folder of the tests");
-    assert!(binary.exists(), "{} is not there: `make e2e` builds it first", binary.display());
+    assert!(binary.exists(), "{} is not there: `make e2e` and `make demo` build it first", binary.display());
     binary
 }
 
@@ -55,7 +55,7 @@ pub struct Standalone {
 impl Standalone {
     /// A server that is not started yet, without manifests.
     pub fn new() -> Self {
-        let root = TempDir::new().unwrap();
+        let root = scratch::folder("standalone");
         fs::create_dir(root.path().join("manifests")).unwrap();
         Self { root, server: Server::new("standalone"), data: None }
     }

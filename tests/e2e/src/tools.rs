@@ -280,6 +280,11 @@ impl Tool {
         found.ok()
     }
 
+    /// Whether this is the one that was got by its recipe.
+    pub fn is_cached(&self, found: &Found) -> bool {
+        self.recipe.is_some_and(|recipe| recipe.binary(self.name) == found.program)
+    }
+
     fn try_program(&self, program: &Path) -> Result<Found, String> {
         let fault = |fault: String| format!("{}: {fault}", program.display());
         let mut command = Command::new(program);
@@ -291,6 +296,18 @@ impl Tool {
         let version = version.split_whitespace().next().unwrap_or_default().to_owned();
         Ok(Found { name: self.name, program: program.to_owned(), version })
     }
+}
+
+/// What Go calls its version, for the recipes.
+///
+/// # Errors
+/// Why it cannot be run.
+pub fn go() -> Result<String, String> {
+    let output = Command::new("go").arg("version").stdin(Stdio::null()).output();
+    let output = output.map_err(|error| format!("go cannot be run: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.strip_prefix("go version go").and_then(|rest| rest.split_whitespace().next());
+    version.map(str::to_owned).ok_or_else(|| format!("`go version` did not tell its version: {text}"))
 }
 
 /// Leaves nothing of this machine's settings for OpenTofu, Terraform and proxies in a command's environment.

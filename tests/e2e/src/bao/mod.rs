@@ -6,7 +6,7 @@ mod events;
 pub mod fixture;
 mod node;
 mod setup;
-pub(crate) mod tls;
+pub mod tls;
 
 use std::{
     path::PathBuf,

@@ -3,7 +3,6 @@
 use std::{fs, path::PathBuf, sync::atomic::AtomicUsize};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{
     Bao,
@@ -13,6 +12,7 @@ use super::{
 use crate::{
     ports,
     proxy::{Proxy, Service},
+    scratch,
     tools::{self, Found},
     used,
 };
@@ -58,7 +58,7 @@ impl Setup {
     /// Where the server does not come up.
     pub fn start(&self, test: &str) -> Option<Bao> {
         let server = if self.openbao_only { openbao(test)? } else { tools::OPENBAO.for_test(test)? };
-        let folder = TempDir::new().unwrap();
+        let folder = scratch::folder("openbao");
         let tls = self.tls.then(|| Tls::make(&folder.path().join("tls")));
         assert!(!(self.tls && self.proxied), "the proxy reads what it forwards");
         assert!(!(self.service && (self.tls || self.proxied)), "the service is the one thing between");

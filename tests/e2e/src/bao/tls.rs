@@ -73,8 +73,11 @@ impl Tls {
     }
 }
 
-/// Writes a file that only this user reads.
-pub(crate) fn write_secret(file: &Path, text: &str) {
+/// Writes a file that nobody else may read.
+///
+/// # Panics
+/// Where it cannot be written.
+pub fn write_secret(file: &Path, text: &str) {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(file).unwrap();
     file.write_all(text.as_bytes()).unwrap();
 }

@@ -2,13 +2,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use serde_json::Value;
-use tempfile::TempDir;
 use tofustate_e2e::{
     kube::{Cluster, tofustates},
     process::Process,
@@ -17,19 +15,18 @@ use tofustate_e2e::{
     wait,
 };
 
-use crate::{NAME, NAMESPACE, SECONDS};
+use crate::{NAME, NAMESPACE, SECONDS, configuration};
 
 pub(crate) struct Run {
-    folder: TempDir,
+    folder: PathBuf,
     /// Of the connection Secret.
     env: BTreeMap<String, String>,
 }
 
 impl Run {
     /// With the configuration of the examples.
-    pub(crate) fn new(cluster: &Cluster, examples: &Path) -> Self {
-        let folder = TempDir::new().unwrap();
-        fs::copy(examples.join("configuration/main.tf"), folder.path().join("main.tf")).unwrap();
+    pub(crate) fn new(cluster: &Cluster, bin: &Path) -> Self {
+        let folder = configuration(bin);
         // As a Pod gets it by envFrom.
         let template =
             "{{range $name, $value := .data}}{{$name}}={{$value | base64decode | printf \"%q\"}}{{\"\\n\"}}{{end}}";
@@ -49,13 +46,13 @@ impl Run {
     }
 
     pub(crate) fn folder(&self) -> &Path {
-        self.folder.path()
+        &self.folder
     }
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(OPENTOFU.find().expect("it was found").program);
         clean(&mut command);
-        command.args(args).current_dir(self.folder.path()).envs(&self.env).stdin(Stdio::null());
+        command.args(args).current_dir(&self.folder).env("HOME", &self.folder).envs(&self.env).stdin(Stdio::null());
         command
     }
 

@@ -3,7 +3,6 @@
 use std::{
     fs,
     path::PathBuf,
-    thread::sleep,
     time::{Duration, Instant},
 };
 
@@ -15,7 +14,6 @@ use tofustate_e2e::{
     project::said,
     server::Server,
     tools::OPENBAO,
-    wait,
 };
 
 const INSTANCE: &str = "demo";
@@ -23,7 +21,6 @@ const INSTANCE: &str = "demo";
 const AUDIENCE: &str = "https://kubernetes.default.svc";
 /// A token lives for an hour.
 const ANOTHER_TOKEN: Duration = Duration::from_secs(20 * 60);
-const LOOK: Duration = Duration::from_millis(100);
 
 /// What the operator's namespace in OpenBao is called; the stand-in has none.
 fn namespace() -> Option<&'static str> {
@@ -76,16 +73,15 @@ impl Operator {
         format!("http://{}", self.server.address())
     }
 
-    /// Keeps its token fresh until the demo is interrupted.
-    pub(crate) fn keep(&self, cluster: &Cluster) {
+    /// Keeps its token fresh as long as the demo stays up.
+    pub(crate) fn keep(&self, cluster: &Cluster, stay: impl FnOnce(&mut dyn FnMut())) {
         let mut since = Instant::now();
-        while !wait::resume() {
+        stay(&mut || {
             if since.elapsed() > ANOTHER_TOKEN {
                 fs::write(&self.token, cluster.token(OPERATOR_NAMESPACE, OPERATOR_ACCOUNT, &[])).unwrap();
                 since = Instant::now();
             }
-            sleep(LOOK);
-        }
+        });
     }
 
     /// SIGTERM, and waits for the end.

@@ -4,7 +4,6 @@ use std::{fmt::Write as _, fs, fs::File, io::Read as _, time::Instant};
 
 use rcgen::KeyPair;
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::{
     Cluster,
@@ -16,7 +15,7 @@ use super::{
 };
 use crate::{
     bao::{Tls, tls::write_secret},
-    ports, tools, wait,
+    ports, scratch, tools, wait,
 };
 
 /// How a cluster is set up. `Setup::default()` is the API server and its etcd.
@@ -43,7 +42,7 @@ impl Setup {
         let controllers = if self.controllers { Some(tools::KUBE_CONTROLLER_MANAGER.for_test(test)?) } else { None };
 
         let began = Instant::now();
-        let folder = TempDir::new().unwrap();
+        let folder = scratch::folder("cluster");
         let at = folder.path();
         let tls = Tls::make(&at.join("tls"));
         let key = KeyPair::generate().unwrap();
