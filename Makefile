@@ -14,20 +14,18 @@ lint: ## formatting and clippy, as CI has them
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 
-test: lint ## the tests that need nothing but Rust; CI runs these and `make e2e`
+test: lint unit e2e ## everything that CI runs; what is missing for it is built once, outside of the clone
+
+unit: ## the tests that need nothing but Rust
 	cargo test --locked
 
-tools: ## find or build the programs that `make e2e` runs, and print each
+tools: ## find or build the programs that `make e2e` and `make demo` run, and print each
+	@tests/e2e/need
 	cargo run --quiet --locked -p tofustate-e2e
 
-# They wait more than they compute: more at a time than there are processors.
-e2e: tools ## the tests with real programs; what is not there is SKIPPED in the closing table
+e2e: tools ## the tests with real programs (which: E2E="locks::"); what is not there is SKIPPED in the closing table
 	cargo build --locked
-	@used=$$(mktemp) && failed=0; \
-	export TOFUSTATE_E2E_USED=$$used RUST_TEST_THREADS=$${RUST_TEST_THREADS:-6}; \
-	cargo test --locked -p tofustate-e2e --no-fail-fast -- $(E2E) || failed=1; \
-	cargo run --quiet --locked -p tofustate-e2e -- table $$used || failed=1; \
-	rm -f $$used; exit $$failed
+	@cargo run --quiet --locked -p tofustate-e2e --bin suite -- $(E2E)
 
 # They build what else they take, and say so.
 demo: build-demo ## all of it on this machine (ONCE=1 ends by itself, KEEP=1 keeps its files; STACK=full, or embedded: Rust alone)
@@ -100,4 +98,5 @@ fuzz: ## run each fuzz target for FUZZ_SECONDS (60)
 	    -max_total_time=$(FUZZ_SECONDS) -timeout=10 $$dict; \
 	done
 
-.PHONY: help build fmt lint test tools e2e demo standalone build-demo bench bench-http bench-openbao bench-operator crds docs manifests image-check soak soak-cluster mutants fuzz
+.NOTPARALLEL:
+.PHONY: help build fmt lint test unit tools e2e demo standalone build-demo bench bench-http bench-openbao bench-operator crds docs manifests image-check soak soak-cluster mutants fuzz
