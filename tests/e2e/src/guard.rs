@@ -36,7 +36,8 @@ impl Guard {
     }
 
     fn start(folder: &Path, keep: bool) -> Self {
-        let mut command = Command::new(env::current_exe().expect("this program's file"));
+        // This very program, also where cargo put another in its place meanwhile.
+        let mut command = Command::new("/proc/self/exe");
         command.arg("guard").arg(folder).arg(if keep { "keep" } else { "remove" });
         // Ctrl-C in a terminal is not for it, and neither is what ends all of the demo's group.
         command.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null());
