@@ -36,6 +36,8 @@ const FIRST: [&str; 6] = ["operator", "chart", "faults", "bootstrap", "docs", "c
 /// How many files at a time, and how many tests of each, unless the variables say otherwise.
 const FILES: usize = 3;
 const THREADS: &str = "3";
+/// The one that ends last has more of them.
+const LONGEST: (&str, &str) = ("operator", "5");
 
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
@@ -95,14 +97,18 @@ fn files() -> Option<Vec<File>> {
 fn run(files: Vec<File>, folder: &Path, args: &[String]) -> Vec<Done> {
     let number = |name: &str| env::var(name).ok().and_then(|value| value.parse().ok());
     let (queue, done) = (Mutex::new(VecDeque::from(files)), Mutex::new(Vec::new()));
-    let threads = env::var("RUST_TEST_THREADS").unwrap_or_else(|_| THREADS.to_owned());
+    let wanted = env::var("RUST_TEST_THREADS").ok();
+    let threads = |file: &File| match &wanted {
+        Some(wanted) => wanted.clone(),
+        None => if file.name == LONGEST.0 { LONGEST.1 } else { THREADS }.to_owned(),
+    };
     thread::scope(|scope| {
         for _ in 0..number("E2E_FILES").unwrap_or(FILES) {
             scope.spawn(|| {
                 // Not held while a file runs.
                 let next = || queue.lock().unwrap().pop_front();
                 while let Some(file) = next() {
-                    let ended = file.run(folder, &threads, args);
+                    let ended = file.run(folder, &threads(&file), args);
                     done.lock().unwrap().push(ended);
                 }
             });
