@@ -44,6 +44,9 @@ fn wrong_values_are_refused_with_what_to_do() {
         ("extraEnv[0].value=x", "at '/extraEnv/0': missing property 'name'"),
         // A stop would not wait for such a request.
         ("config.storeWait=76", "at '/config/storeWait': maximum: got 76, want 75"),
+        // Nobody is to get a token for the API server by it.
+        ("config.auth.kubernetes.audience=null", "at '/config/auth/kubernetes': missing property 'audience'"),
+        ("config.requestRate=5000000000", "at '/config/requestRate': maximum: got"),
         ("updateStrategy.type=Blue", "at '/updateStrategy/type': value must be one of 'RollingUpdate', 'Recreate'"),
         ("podAnnotations.scrape=true", "at '/podAnnotations/scrape': got boolean, want string"),
         ("service.annotations.port=80", "at '/service/annotations/port': got number, want string"),
@@ -103,6 +106,16 @@ fn wrong_values_are_refused_with_what_to_do() {
         said.contains("chart requires kubeVersion: >=1.32.0-0 which is incompatible with Kubernetes v1.31.9"),
         "{said}"
     );
+}
+
+/// Helm has the numbers of a file as floating-point ones, and writes large ones with an exponent.
+#[test]
+fn a_large_number_of_a_file_is_written_as_one() {
+    let Some((helm, home)) = helm("a_large_number_of_a_file_is_written_as_one") else { return };
+    let file = home.path().join("values.yaml");
+    std::fs::write(&file, "config: {requestRate: 1000000, requestBurst: 2000000}\n").unwrap();
+    let said = helm.must(&[&["template", "tofustate", CHART, "-f", file.to_str().unwrap()], LEAST].concat());
+    assert!(said.contains("- --request-rate=1000000\n") && said.contains("- --request-burst=2000000\n"), "{said}");
 }
 
 /// The longest stop that is allowed is one that the grace is enough for.
