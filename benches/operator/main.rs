@@ -19,7 +19,7 @@ use tofustate_e2e::{
     bao,
     kube::{Api, Cluster, Setup, Watch, condition, is_true, tofustates},
     operator::Operator,
-    tools::{ETCD, KUBE_APISERVER, KUBECTL, OPENBAO},
+    tools::{ETCD, KUBE_APISERVER, KUBECTL, OPENBAO, all_there},
 };
 
 const NAMESPACE: &str = "team";
@@ -29,15 +29,7 @@ const LOCKS: usize = 200;
 const ROUNDS: usize = 5;
 
 fn main() {
-    let mut missing = Vec::new();
-    for tool in [ETCD, KUBE_APISERVER, KUBECTL, OPENBAO] {
-        match tool.find_or_build() {
-            Ok(found) => println!("{} {}", found.name, found.version),
-            Err(fault) => missing.push(format!("{}: {fault}", tool.name)),
-        }
-    }
-    if !missing.is_empty() {
-        println!("SKIPPED: these are missing:\n{}", missing.join("\n"));
+    if !all_there(&[ETCD, KUBE_APISERVER, KUBECTL, OPENBAO]) {
         return;
     }
     let world = World::start();

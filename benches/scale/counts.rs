@@ -49,8 +49,7 @@ impl Counts {
                 *calls.entry((label("verb").to_owned(), resource)).or_default() += value;
             }
         }
-        let leader = world.server.api().ask("GET", "sys/leader", &Value::Null).unwrap().body;
-        let raft = leader["raft_applied_index"].as_u64().expect("the raft index");
+        let raft = world.server.applied();
         let mut own = BTreeMap::new();
         let mut processor = 0.0;
         if runs {

@@ -89,20 +89,14 @@ fn until_served(world: &mut World, began: Instant) {
     }
 }
 
-fn reconciled(world: &World) -> f64 {
-    let metrics = world.operator.metrics();
-    let done = metrics.lines().filter(|line| line.starts_with("tofustate_reconciliations_total"));
-    done.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
-}
-
 /// Waits until nothing is reconciled any more.
 fn calm(world: &World) {
-    let (mut last, mut since) = (reconciled(world), Instant::now());
+    let (mut last, mut since) = (world.operator.reconciled(), Instant::now());
     let began = Instant::now();
     while since.elapsed() < CALM && began.elapsed() < Duration::from_secs(120) {
         sleep(Duration::from_millis(100));
-        let now = reconciled(world);
-        if now > last + world.count as f64 / 200.0 {
+        let now = world.operator.reconciled();
+        if now > last + world.count as u64 / 200 {
             (last, since) = (now, Instant::now());
         }
     }

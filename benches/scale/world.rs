@@ -11,7 +11,7 @@ use tofustate_e2e::{
     bao,
     kube::{Api, Cluster, Setup},
     operator::Operator,
-    tools::{ETCD, KUBE_APISERVER, KUBECTL, OPENBAO},
+    tools::{ETCD, KUBE_APISERVER, KUBECTL, OPENBAO, all_there},
 };
 
 /// Resources of one namespace.
@@ -39,15 +39,7 @@ pub(crate) struct StateOf {
 impl World {
     /// `None` where a server for it is not there.
     pub(crate) fn start(count: usize) -> Option<Self> {
-        let mut missing = Vec::new();
-        for tool in [ETCD, KUBE_APISERVER, KUBECTL, OPENBAO] {
-            match tool.find_or_build() {
-                Ok(found) => println!("{} {}", found.name, found.version),
-                Err(fault) => missing.push(format!("{}: {fault}", tool.name)),
-            }
-        }
-        if !missing.is_empty() {
-            println!("SKIPPED: these are missing:\n{}", missing.join("\n"));
+        if !all_there(&[ETCD, KUBE_APISERVER, KUBECTL, OPENBAO]) {
             return None;
         }
         let cluster = Setup { crds: true, ..Setup::default() }.start("the benchmark")?;

@@ -9,12 +9,12 @@ use super::{
     FINALIZER,
     conditions::Findings,
     context::{Checked, Context, Held, name_of},
+    requests,
     store::wish,
 };
 use crate::{
     crd::{
         Settings, TofuStateBackend, TofuStateBackendStatus,
-        annotations::{FORCE_UNLOCK, RECONCILE, ROLLBACK_TO},
         conditions::{PATH_CLAIMED, POLICY_SYNCED, READY, STORE_REACHABLE, TOKEN_READY},
     },
     store::State,
@@ -93,27 +93,9 @@ fn claim(resource: &TofuStateBackend, status: &TofuStateBackendStatus) -> Option
         && status.head_epoch.is_some()
         && status.head_revision.is_some()
         && LOOKED_AT.iter().chain([&READY]).all(holds)
-        && !asks(resource, status);
+        && !requests::asks(resource);
     let claim = status.openbao.as_ref()?.claim?;
     u64::try_from(claim).ok().filter(|claim| done && *claim > 0)
-}
-
-/// Whether an annotation asks for something that was not done.
-fn asks(resource: &TofuStateBackend, status: &TofuStateBackendStatus) -> bool {
-    let handled = status.last_handled.as_ref();
-    let one = |name: &str| resource.metadata.annotations.as_ref().and_then(|all| all.get(name)).map(String::as_str);
-    [
-        (FORCE_UNLOCK, handled.and_then(|all| all.force_unlock.as_ref())),
-        (ROLLBACK_TO, handled.and_then(|all| all.rollback.as_ref())),
-        (RECONCILE, handled.and_then(|all| all.reconcile.as_ref())),
-    ]
-    .into_iter()
-    .any(|(name, done)| {
-        one(name).is_some_and(|asked| {
-            let done = done.and_then(|done| done.request.as_deref());
-            done != Some(crate::crd::clip(asked).as_str())
-        })
-    })
 }
 
 impl Checked {
@@ -128,6 +110,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::crd::annotations::{FORCE_UNLOCK, RECONCILE, ROLLBACK_TO};
 
     fn of(change: &Value) -> Option<u64> {
         let condition = |name: &&str| json!({"type": name, "status": "True", "reason": "r", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"});

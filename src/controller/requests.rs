@@ -38,6 +38,18 @@ pub(super) fn asked_to_look(resource: &TofuStateBackend) -> bool {
     annotation(resource, RECONCILE).is_some_and(|asked| last != Some(asked))
 }
 
+/// Whether something is asked for that was not done yet.
+pub(super) fn asks(resource: &TofuStateBackend) -> bool {
+    let last = handled(resource);
+    [
+        (FORCE_UNLOCK, last.and_then(|last| last.force_unlock.as_ref())),
+        (ROLLBACK_TO, last.and_then(|last| last.rollback.as_ref())),
+        (RECONCILE, last.and_then(|last| last.reconcile.as_ref())),
+    ]
+    .into_iter()
+    .any(|(name, last)| annotation(resource, name).is_some_and(|asked| is_new(asked, last)))
+}
+
 /// Whether a person's word is given that may mend a state.
 pub(super) fn accepts(resource: &TofuStateBackend) -> bool {
     let stalled = resource.status.as_ref().is_some_and(|status| {
@@ -57,8 +69,11 @@ fn fresh<'a>(asked: Option<&'a str>, last: &mut Option<Handled>) -> Option<&'a s
         }
         return None;
     };
-    let asked_before = last.as_ref().and_then(|last| last.request.as_deref());
-    (asked_before != Some(clip(asked).as_str())).then_some(asked)
+    is_new(asked, last.as_ref()).then_some(asked)
+}
+
+fn is_new(asked: &str, last: Option<&Handled>) -> bool {
+    last.and_then(|last| last.request.as_deref()) != Some(clip(asked).as_str())
 }
 
 /// Carries out what is asked for and was not yet.

@@ -209,4 +209,11 @@ impl Server {
     pub fn metrics(&self) -> String {
         ask("GET", &format!("{}/metrics", self.admin_url())).send().is(200).text()
     }
+
+    /// Reconciliations of an operator since it started, whatever they came to.
+    pub fn reconciled(&self) -> u64 {
+        let metrics = self.metrics();
+        let lines = metrics.lines().filter(|line| line.starts_with("tofustate_reconciliations_total"));
+        lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
+    }
 }

@@ -298,6 +298,22 @@ impl Tool {
     }
 }
 
+/// Finds or builds the tools of a benchmark, and prints each. Answers whether all are there; says which are not.
+#[allow(clippy::print_stdout, reason = "for a person")]
+pub fn all_there(tools: &[Tool]) -> bool {
+    let mut missing = Vec::new();
+    for tool in tools {
+        match tool.find_or_build() {
+            Ok(found) => println!("{} {}", found.name, found.version),
+            Err(fault) => missing.push(format!("{}: {fault}", tool.name)),
+        }
+    }
+    if !missing.is_empty() {
+        println!("SKIPPED: these are missing:\n{}", missing.join("\n"));
+    }
+    missing.is_empty()
+}
+
 /// What Go calls its version, for the recipes.
 ///
 /// # Errors

@@ -61,6 +61,15 @@ impl Bao {
         });
     }
 
+    /// How many entries of its log were applied: each write is one or more.
+    ///
+    /// # Panics
+    /// Where the server has no raft.
+    pub fn applied(&self) -> u64 {
+        let leader = self.api().ask("GET", "sys/leader", &Value::Null).unwrap().body;
+        leader["raft_applied_index"].as_u64().expect("the raft index")
+    }
+
     /// A snapshot of the whole store.
     ///
     /// # Panics

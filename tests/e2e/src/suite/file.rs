@@ -12,11 +12,11 @@ use std::{
 
 use tofustate_e2e::scratch;
 
+use crate::process::processor_of_children;
+
 /// Where tests note what they ran with, in the folder of all.
 pub(crate) const NOTES: &str = "used";
 const LOOK: Duration = Duration::from_millis(100);
-/// Of a second, in /proc.
-const TICKS: f64 = 100.0;
 
 /// A file of tests, built.
 pub(crate) struct File {
@@ -81,19 +81,11 @@ fn reaped(child: &mut Child) -> (ExitStatus, f64) {
     loop {
         {
             let _one = ONE.lock().expect("nobody panics with it");
-            let before = computed();
+            let before = processor_of_children("self");
             if let Some(status) = child.try_wait().expect("it is a child") {
-                return (status, computed() - before);
+                return (status, processor_of_children("self") - before);
             }
         }
         sleep(LOOK);
     }
-}
-
-/// What children that ended computed, in seconds.
-fn computed() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    // The name stands in brackets and may have blanks in it; cutime and cstime are the 16th and 17th field.
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ').skip(13).take(2);
-    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / TICKS
 }

@@ -11,6 +11,8 @@
 )]
 
 mod file;
+#[path = "../../../../benches/common/process.rs"]
+mod process;
 
 use std::{
     collections::VecDeque,

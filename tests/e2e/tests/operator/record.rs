@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tofustate_e2e::{kube::condition, wait};
 
 use crate::world::{Setting, World};
@@ -10,28 +10,16 @@ use crate::world::{Setting, World};
 /// For how long nothing may come after what is counted.
 const CALM: Duration = Duration::from_secs(2);
 
-fn reconciled(world: &World) -> u64 {
-    let metrics = world.operator.metrics();
-    let lines = metrics.lines().filter(|line| line.starts_with("tofustate_reconciliations_total"));
-    lines.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum()
-}
-
 /// Waits until nothing was reconciled for a while, and answers the count.
 fn calm(world: &World) -> u64 {
-    let (mut last, mut since) = (reconciled(world), Instant::now());
+    let (mut last, mut since) = (world.operator.reconciled(), Instant::now());
     wait::until("nothing is reconciled any more", || {
-        let now = reconciled(world);
+        let now = world.operator.reconciled();
         if now != last {
             (last, since) = (now, Instant::now());
         }
         if since.elapsed() >= CALM { Ok(last) } else { Err(format!("{last}")) }
     })
-}
-
-/// How many entries OpenBao's log has: each write is one or more.
-fn log(world: &World) -> u64 {
-    let leader = world.server.api().ask("GET", "sys/leader", &Value::Null).unwrap().body;
-    leader["raft_applied_index"].as_u64().expect("the raft index")
 }
 
 #[test]
@@ -90,7 +78,7 @@ fn a_start_with_all_ready_writes_nothing_to_openbao_and_serves_each_to_its_own()
         } else {
             world.operator.terminate()
         }
-        let before = log(&world);
+        let before = world.server.applied();
         world.operator.start();
         for (n, name) in names.iter().enumerate() {
             let path = format!("{namespace}/{name}");
@@ -98,7 +86,7 @@ fn a_start_with_all_ready_writes_nothing_to_openbao_and_serves_each_to_its_own()
             world.ask("GET", &path, &world.token(&namespace, &names[(n + 1) % names.len()])).send().is(403);
         }
         calm(&world);
-        assert_eq!(log(&world), before, "it was killed before: {kill}");
+        assert_eq!(world.server.applied(), before, "it was killed before: {kill}");
     }
 }
 
