@@ -16,8 +16,8 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    BadName, Bao, Fault, Instance, Keeper, Leads, Mount, OpenBaoKv, Policy, PolicyName, ScopedToken, Token,
-    TokenSource, Tokens, scoped::Unseen,
+    BadName, Bao, Fault, Instance, Keeper, Leads, Mount, OpenBaoKv, PolicyName, ScopedToken, Token, TokenSource,
+    Tokens, scoped::Unseen,
 };
 use crate::store::{Kv, StatePath, Stores, head::Owner};
 
@@ -39,7 +39,7 @@ struct Inner {
     keeper: Arc<dyn Keeper>,
     leads: Leads,
     owners: Arc<dyn Kv>,
-    states: Mutex<HashMap<PolicyName, (StatePath, ScopedToken)>>,
+    states: Mutex<HashMap<PolicyName, ScopedToken>>,
     /// Tokens that are not looked after any more, and were not ended.
     left: Mutex<HashMap<PolicyName, ScopedToken>>,
     /// What was read at once, until it is asked for.
@@ -79,7 +79,7 @@ impl OpenBaoStores {
     #[must_use]
     pub fn token(&self, namespace: &str, name: &str) -> Option<ScopedToken> {
         let name = PolicyName::new(self.inner.tokens.instance(), namespace, name).ok()?;
-        self.inner.states().get(&name).map(|(_, token)| token.clone())
+        self.inner.states().get(&name).cloned()
     }
 
     /// Reads the tokens of all states at once: thousands of them are about to be asked for. Until [`Self::read_each`].
@@ -121,7 +121,7 @@ impl OpenBaoStores {
     pub fn leave(&self, namespace: &str, name: &str) {
         let Some(name) = self.policy(namespace, name) else { return };
         let left = self.inner.states().remove(&name);
-        if let Some((_, token)) = left {
+        if let Some(token) = left {
             token.close();
             self.inner.left().insert(name, token);
         }
@@ -154,7 +154,7 @@ impl OpenBaoStores {
         let inner = &self.inner;
         // A resource without such a name never had any.
         let Some(name) = self.policy(namespace, name) else { return Ok(()) };
-        let held = inner.states().remove(&name).map(|(_, token)| token);
+        let held = inner.states().remove(&name);
         let left = inner.left().get(&name).cloned();
         for token in held.into_iter().chain(left) {
             token.end().await?;
@@ -180,7 +180,7 @@ impl OpenBaoStores {
 }
 
 impl Inner {
-    fn states(&self) -> MutexGuard<'_, HashMap<PolicyName, (StatePath, ScopedToken)>> {
+    fn states(&self) -> MutexGuard<'_, HashMap<PolicyName, ScopedToken>> {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,7 +193,7 @@ impl Inner {
     }
 
     fn all(&self) -> Vec<ScopedToken> {
-        self.states().values().map(|(_, token)| token.clone()).collect()
+        self.states().values().cloned().collect()
     }
 
     /// Ends what is kept for states that nobody asked for since: their manifests went before this process began.
@@ -215,18 +215,17 @@ impl Inner {
     fn scoped(&self, path: &StatePath, owner: &Owner) -> Result<ScopedToken, BadName> {
         let name = PolicyName::new(self.tokens.instance(), &owner.namespace, &owner.name)?;
         let mut states = self.states();
-        if let Some((held, token)) = states.get(&name) {
-            if held == path {
+        if let Some(token) = states.get(&name) {
+            if token.path() == path {
                 return Ok(token.clone());
             }
             // The policy can be that of one path only.
             token.close();
         }
-        let policy = Policy::of_state(self.tokens.mount(), path);
         let read = self.read().remove(&name);
         let (tokens, keeper, leads) = (self.tokens.clone(), self.keeper.clone(), self.leads.clone());
-        let token = ScopedToken::new(tokens, name.clone(), policy, keeper, leads, read);
-        states.insert(name, (path.clone(), token.clone()));
+        let token = ScopedToken::new(tokens, name.clone(), path.clone(), keeper, leads, read);
+        states.insert(name, token.clone());
         Ok(token)
     }
 }

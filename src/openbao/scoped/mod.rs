@@ -17,7 +17,7 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     openbao::{
-        Fault, Keeper, Kept, Policy, PolicyName, Token, TokenSource, Tokens,
+        Fault, Keeper, Kept, PolicyName, Token, TokenSource, Tokens,
         pace::{self, Pace, Supplier as _},
     },
     store::{BootClock, Clock as _, StatePath, machine_time},
@@ -35,7 +35,8 @@ pub struct ScopedToken {
 struct Inner {
     tokens: Tokens,
     name: PolicyName,
-    policy: Policy,
+    /// The state's.
+    path: StatePath,
     keeper: Arc<dyn Keeper>,
     leads: Leads,
     held: ArcSwapOption<Kept>,
@@ -129,12 +130,13 @@ fn due(left: Duration, whole: Duration, replica: Replica, spread: f64) -> bool {
 }
 
 impl ScopedToken {
-    /// The token for the policy `name`, which is to be `policy`. Asks nobody yet. `read`: what is kept, where that was read.
+    /// The token for the state of this path, whose policy has this name. Asks nobody yet. `read`: what is kept, where that was
+    /// read.
     #[must_use]
     pub fn new(
         tokens: Tokens,
         name: PolicyName,
-        policy: Policy,
+        path: StatePath,
         keeper: Arc<dyn Keeper>,
         leads: Leads,
         read: Option<Unseen>,
@@ -143,7 +145,7 @@ impl ScopedToken {
         let inner = Inner {
             tokens,
             name,
-            policy,
+            path,
             keeper,
             leads,
             held: ArcSwapOption::new(read.map(|read| Arc::new(read.kept))),
@@ -152,6 +154,12 @@ impl ScopedToken {
             spread: rand::random_range(0.0..1.0),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    /// The path of its state.
+    #[must_use]
+    pub fn path(&self) -> &StatePath {
+        &self.inner.path
     }
 
     /// The accessor of the token, where one was got.

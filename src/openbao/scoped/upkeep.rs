@@ -70,15 +70,15 @@ impl Inner {
     /// Makes the policy what it should be; answers whether it was not. Where another process gives the resource another
     /// path, each takes the policy from the other for ever.
     async fn mend(&self, work: &mut Work) -> Result<bool, Fault> {
-        let Some(before) = self.tokens.ensure_policy(&self.name, &self.policy).await? else { return Ok(false) };
+        let policy = Policy::of_state(self.tokens.mount(), &self.path);
+        let Some(before) = self.tokens.ensure_policy(&self.name, &policy).await? else { return Ok(false) };
         work.wrote = true;
-        let state = |text: &str| Policy::state_of(self.tokens.mount(), text);
-        let Some((other, own)) = state(&before).zip(state(&self.policy.to_string())) else { return Ok(true) };
+        let Some(other) = Policy::state_of(self.tokens.mount(), &before) else { return Ok(true) };
         let times = work.other.take().filter(|(before, _)| *before == other).map_or(1, |(_, times)| times + 1);
         // Once it may be a resource that moved, of which this process heard first.
         if times == 2 {
             warn!(
-                policy = %self.name, path = %own, other = %other,
+                policy = %self.name, path = %self.path, other = %other,
                 "another process serves this resource with another path, and each takes the right to its path from the other: give all processes of an instance the same manifests"
             );
         }
