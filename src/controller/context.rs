@@ -8,9 +8,9 @@ use std::{
 };
 
 use jiff::Timestamp;
-use k8s_openapi::{api::core::v1::Namespace, apimachinery::pkg::apis::meta::v1::Condition};
+use k8s_openapi::api::core::v1::Namespace;
 use kube::{
-    core::{DeserializeGuard, PartialObjectMeta},
+    core::PartialObjectMeta,
     runtime::reflector::{ObjectRef, Store},
 };
 use tokio::{
@@ -31,7 +31,10 @@ use super::{
     report::Reporter,
     restored::Restored,
     run::First,
+    status::Told,
     validate::Annotations,
+    watch::reference,
+    watched::{Former, Watched},
     written::Written,
 };
 use crate::{
@@ -47,9 +50,6 @@ use crate::{
 
 /// How often it is told that resources wait for the store.
 const TELL: Duration = Duration::from_secs(60);
-
-/// A resource as it is watched: one that does not decode any more is told of, and keeps no other from being seen.
-pub(super) type Guarded = DeserializeGuard<TofuStateBackend>;
 
 /// What the controller is told.
 #[derive(Clone, Debug)]
@@ -90,9 +90,8 @@ pub(super) struct Context {
     pub(super) openbao: OpenBaoStores,
     pub(super) events: Events,
     pub(super) reporter: Reporter,
-    /// The states that are told in the status of their resources.
-    pub(super) followed: Mutex<HashMap<ResourceName, (String, State)>>,
-    pub(super) resources: Store<Guarded>,
+    pub(super) resources: Store<Watched>,
+    pub(super) former: Former,
     pub(super) namespaces: Store<PartialObjectMeta<Namespace>>,
     pub(super) news: News,
     pub(super) links: Links,
@@ -104,7 +103,7 @@ pub(super) struct Context {
     /// The first look at all of them began.
     pub(super) began: AtomicBool,
     /// Resources to be reconciled soon.
-    pub(super) queue: UnboundedSender<ObjectRef<Guarded>>,
+    pub(super) queue: UnboundedSender<ObjectRef<Watched>>,
     pub(super) held: Mutex<HashMap<ResourceName, Arc<tokio::sync::Mutex<Held>>>>,
     pub(super) first: First,
     pub(super) metrics: ControllerMetrics,
@@ -129,10 +128,8 @@ pub(super) struct Held {
     pub(super) ledger: Ledger,
     /// What the registry has.
     pub(super) backend: Option<Arc<Backend>>,
-    /// Its last version that was not suspended; of its status what tells of the state.
-    pub(super) active: Option<Packed<TofuStateBackend>>,
     /// Of the status that was applied last what Events and requests go by: what the watch shows may be older.
-    pub(super) applied: Option<Packed<TofuStateBackendStatus>>,
+    pub(super) applied: Option<Applied>,
     /// Since when its deletion finds the store away.
     pub(super) away_since: Option<Instant>,
     /// Reconciliations in a row that failed.
@@ -143,46 +140,24 @@ pub(super) struct Held {
     pub(super) undecodable: bool,
 }
 
-impl Held {
-    /// The resource as it is to be served: its last version that was not suspended, with the status of now. Of a suspended
-    /// one that this process has not seen otherwise, the version that there is has to do.
-    pub(super) fn resource(&mut self, object: &Arc<TofuStateBackend>) -> Arc<TofuStateBackend> {
-        if object.spec.suspend
-            && let Some(active) = self.active.as_ref().and_then(Packed::get)
-        {
-            return Arc::new(TofuStateBackend { status: object.status.clone(), ..active });
-        }
-        if !object.spec.suspend {
-            let status = object.status.as_ref().map(|status| TofuStateBackendStatus {
-                locked: status.locked,
-                openbao: status.openbao.clone(),
-                last_handled: status.last_handled.clone(),
-                head_epoch: status.head_epoch.clone(),
-                head_revision: status.head_revision,
-                ..TofuStateBackendStatus::default()
-            });
-            let (metadata, spec) = (object.metadata.clone(), object.spec.clone());
-            self.active = Packed::new(&TofuStateBackend { metadata, spec, status });
-        }
-        object.clone()
-    }
+/// What is kept of a status that was applied.
+pub(super) struct Applied {
+    told: Told,
+    last_handled: Option<Packed<LastHandled>>,
+}
 
-    /// Takes note of the status that is applied; answers the one before.
-    pub(super) fn applies(&mut self, status: &TofuStateBackendStatus) -> Option<TofuStateBackendStatus> {
-        let bare = |condition: &Condition| Condition { message: String::new(), ..condition.clone() };
-        let conditions = status.conditions.iter().flatten().map(bare).collect();
-        let packed = Packed::new(&TofuStateBackendStatus {
-            conditions: Some(conditions),
-            last_handled: status.last_handled.clone(),
-            ..TofuStateBackendStatus::default()
-        });
-        std::mem::replace(&mut self.applied, packed).and_then(|former| former.get())
+impl Held {
+    /// Takes note of the status that is applied; answers what was told by the one before.
+    pub(super) fn applies(&mut self, status: &TofuStateBackendStatus) -> Option<Told> {
+        let last_handled = status.last_handled.as_ref().and_then(Packed::new);
+        let applied = Applied { told: Told::of(status), last_handled };
+        self.applied.replace(applied).map(|before| before.told)
     }
 
     /// What came of requests, as far as it was told.
     pub(super) fn handled(&self, resource: &TofuStateBackend) -> Option<LastHandled> {
-        match self.applied.as_ref().and_then(Packed::get) {
-            Some(applied) => applied.last_handled,
+        match &self.applied {
+            Some(applied) => applied.last_handled.as_ref().and_then(Packed::get),
             None => resource.status.as_ref().and_then(|status| status.last_handled.clone()),
         }
     }
@@ -247,7 +222,7 @@ impl Context {
     /// Asks for a resource to be reconciled soon.
     pub(super) fn wake(&self, name: &ResourceName) {
         // The queue's end is the end of the process.
-        let _ = self.queue.send(ObjectRef::new(&name.name).within(&name.namespace));
+        let _ = self.queue.send(reference(name));
     }
 
     /// Asks for all of them.
@@ -261,10 +236,20 @@ impl Context {
     }
 
     /// The other resources that want this path, as they are.
-    pub(super) fn rivals(&self, of: &TofuStateBackend) -> Vec<Arc<Guarded>> {
+    pub(super) fn rivals(&self, of: &TofuStateBackend) -> Vec<TofuStateBackend> {
         let (own, all) = (name_of(of), self.links.of_path(&of.spec.path));
         let others = all.iter().filter(|name| **name != own);
-        others.filter_map(|name| self.resources.get(&ObjectRef::new(&name.name).within(&name.namespace))).collect()
+        let found = others.filter_map(|name| self.resources.get(&reference(name)));
+        found.filter_map(|found| found.get().ok()).collect()
+    }
+
+    /// A resource as it is to be served: its last version that was not suspended, with the status of now. Of a suspended one
+    /// that this process has not seen otherwise, the version that there is has to do.
+    pub(super) fn active(&self, object: &Arc<TofuStateBackend>) -> Arc<TofuStateBackend> {
+        match self.former.get(&object.metadata).filter(|_| object.spec.suspend) {
+            Some(former) => Arc::new(TofuStateBackend { status: object.status.clone(), ..former }),
+            None => object.clone(),
+        }
     }
 
     /// Serves a resource's path so.
@@ -287,26 +272,17 @@ impl Context {
 
     /// Tells the state in the status of its resource from now on. `compare`: looks at the head whatever the status says.
     pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool) {
-        let (name, uid) = (name_of(resource), resource.metadata.uid.clone().unwrap_or_default());
         self.reporter.follow(resource, state, compare, self.restored.times());
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).insert(name, (uid, state.clone()));
     }
 
     /// The status of a resource was seen: what somebody else wrote into it is put right.
     pub(super) fn status_seen(&self, resource: &TofuStateBackend) {
-        let name = name_of(resource);
-        let followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((uid, state)) = followed.get(&name)
-            && resource.metadata.uid.as_ref() == Some(uid)
-        {
-            self.reporter.follow(resource, state, false, self.restored.times());
-        }
+        self.reporter.stands(resource, self.restored.times());
     }
 
     /// Does not serve its path any more, if it did.
     pub(super) fn unpublish(&self, held: &mut Held) {
         let Some(old) = held.backend.take() else { return };
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).remove(&old.resource);
         self.reporter.forget(&old.resource);
         let path: &StatePath = old.path();
         // Another may have it by now.

@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         held.record = None;
     }
     held.applied = None;
-    let resource = held.resource(object);
+    let resource = context.active(object);
     let namespace = resource.metadata.namespace.clone().unwrap_or_default();
     let settings = match validate(&resource, context.namespace(&namespace).as_ref(), context.options.tenancy) {
         Ok(settings) => settings,

@@ -6,10 +6,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use super::{
-    context::{Guarded, name_of},
-    credentials,
-};
+use super::{context::name_of, credentials, watched::Guarded};
 use crate::registry::ResourceName;
 
 /// Resources by what concerns them. What is found may be a few too many: two texts can have the same hash.

@@ -47,7 +47,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         write::status(context, held, object, &draft).await?;
         return Ok(context.options.resync);
     }
-    let resource = held.resource(object);
+    let resource = context.active(object);
 
     let namespace = resource.metadata.namespace.clone().unwrap_or_default();
     let mut written = None;

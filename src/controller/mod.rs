@@ -37,6 +37,7 @@ pub mod status;
 mod store;
 pub mod validate;
 mod watch;
+mod watched;
 mod write;
 mod written;
 

@@ -9,7 +9,7 @@ use std::{
 
 use kube::{Resource as _, ResourceExt as _};
 
-use super::context::{Guarded, name_of};
+use super::{context::name_of, watched::Guarded};
 use crate::{
     crd::{
         TofuStateBackendStatus,

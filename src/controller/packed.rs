@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use serde::{Serialize, de::DeserializeOwned};
 
 /// A value, packed.
+#[derive(Clone)]
 pub(super) struct Packed<T> {
     json: Box<str>,
     of: PhantomData<fn() -> T>,

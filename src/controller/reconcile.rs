@@ -9,12 +9,11 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::{
-    context::{Context, Fault, Guarded, Held, name_of},
+    context::{Context, Fault, Held, name_of},
     delete,
     events::Kind,
-    follow, live,
-    packed::Packed,
-    salvage,
+    follow, live, salvage,
+    watched::Watched,
 };
 use crate::{crd::TofuStateBackend, registry::ResourceName};
 
@@ -34,21 +33,26 @@ pub(super) enum Outcome {
     Again,
 }
 
-pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Infallible> {
+/// A resource, or why it does not decode.
+type Found = Result<Arc<TofuStateBackend>, Box<InvalidObject>>;
+
+pub(super) async fn reconcile(object: Arc<Watched>, context: Arc<Context>) -> Result<Action, Infallible> {
     let began = Instant::now();
     let name = name_of(&*object);
     let held = context.held(&name);
     let mut held = held.lock().await;
-    let uid = kube::ResourceExt::uid(&*object).unwrap_or_default();
+    let found: Found = object.get().map(Arc::new);
+    let metadata = found.as_ref().map_or_else(|invalid| &invalid.metadata, |resource| &resource.metadata);
+    let uid = metadata.uid.clone().unwrap_or_default();
     if held.uid != uid {
         // Another of the same name: what was known is not of this one.
         context.unpublish(&mut held);
         *held = Held { uid, ..Held::default() };
     }
     // One that is not the leader any more stops where it is, and goes on as the others do.
-    let done = match context.lead.during(look(&context, &mut held, &object).boxed()).await {
+    let done = match context.lead.during(look(&context, &mut held, &found).boxed()).await {
         Some(done) => done,
-        None => follow(&context, &mut held, &object).await,
+        None => follow(&context, &mut held, &found).await,
     };
     let counted = match &done {
         Ok(_) => "ok",
@@ -77,7 +81,7 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
             let mut known = held.backend.is_some() || error.refused();
             if !known {
                 // Its own clients are told 503, as where the store is away; and no other resource waits for it.
-                known = shut(&context, &mut held, &object, &error.to_string()).await.is_ok();
+                known = shut(&context, &mut held, &found, &error.to_string()).await.is_ok();
             }
             let since = *held.failing.get_or_insert(began);
             (if known || since.elapsed() >= OPEN { Outcome::Done } else { Outcome::Again }, wait)
@@ -89,22 +93,22 @@ pub(super) async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Re
 }
 
 /// As the leader.
-async fn look(context: &Context, held: &mut Held, object: &Guarded) -> Result<Duration, Fault> {
-    let resource = match &object.0 {
-        Ok(resource) => Arc::new(resource.clone()),
+async fn look(context: &Context, held: &mut Held, found: &Found) -> Result<Duration, Fault> {
+    let resource = match found {
+        Ok(resource) => resource,
         Err(invalid) => return undecodable(context, held, invalid).await,
     };
     held.undecodable = false;
     match resource.metadata.deletion_timestamp {
-        Some(_) => delete::run(context, held, &resource).await,
-        None => live::run(context, held, &resource).await,
+        Some(_) => delete::run(context, held, resource).await,
+        None => live::run(context, held, resource).await,
     }
 }
 
 /// As one of the others.
-async fn follow(context: &Context, held: &mut Held, object: &Guarded) -> Result<Duration, Fault> {
-    match &object.0 {
-        Ok(resource) => follow::run(context, held, &Arc::new(resource.clone())).await,
+async fn follow(context: &Context, held: &mut Held, found: &Found) -> Result<Duration, Fault> {
+    match found {
+        Ok(resource) => follow::run(context, held, resource).await,
         Err(invalid) => {
             shut_undecodable(context, held, invalid).await?;
             Ok(context.options.resync)
@@ -113,8 +117,8 @@ async fn follow(context: &Context, held: &mut Held, object: &Guarded) -> Result<
 }
 
 /// Answers the requests for the path of a resource with 503, where it is the resource's own.
-async fn shut(context: &Context, held: &mut Held, object: &Guarded, why: &str) -> Result<(), Fault> {
-    match &object.0 {
+async fn shut(context: &Context, held: &mut Held, found: &Found, why: &str) -> Result<(), Fault> {
+    match found {
         Ok(resource) => live::shut_own(context, held, resource, why).await,
         Err(_) => Err(Fault::Away("it does not decode".to_owned())),
     }
@@ -150,8 +154,8 @@ async fn shut_undecodable(
     held: &mut Held,
     invalid: &InvalidObject,
 ) -> Result<Option<TofuStateBackend>, Fault> {
-    if let Some(active) = held.active.as_ref().and_then(Packed::get) {
-        return Ok(Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..active }));
+    if let Some(former) = context.former.get(&invalid.metadata) {
+        return Ok(Some(TofuStateBackend { metadata: invalid.metadata.clone(), ..former }));
     }
     let found = salvage::read(context, &invalid.metadata).await?;
     if let Some(resource) = &found

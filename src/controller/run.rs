@@ -29,7 +29,7 @@ use tracing::{info, warn};
 
 use super::{
     cluster::Cluster,
-    context::{Context, Guarded, Options, name_of},
+    context::{Context, Options, name_of},
     events::{Events, Kind},
     lease::Election,
     links::Links,
@@ -39,7 +39,8 @@ use super::{
     reconcile::{Outcome, reconcile},
     report::Reporter,
     restored::Restored,
-    watch::{Told, configs, namespaces, resources, secrets},
+    watch::{Told, configs, namespaces, reference, resources, secrets},
+    watched::{Former, Watched},
     written::Written,
 };
 use crate::{
@@ -70,8 +71,8 @@ pub enum Gate {
 /// The controller of an installation.
 pub struct Controller {
     context: Arc<Context>,
-    writers: (reflector::store::Writer<Guarded>, reflector::store::Writer<NamespaceMeta>),
-    queue: UnboundedReceiver<ObjectRef<Guarded>>,
+    writers: (reflector::store::Writer<Watched>, reflector::store::Writer<NamespaceMeta>),
+    queue: UnboundedReceiver<ObjectRef<Watched>>,
 }
 
 type NamespaceMeta = kube::core::PartialObjectMeta<k8s_openapi::api::core::v1::Namespace>;
@@ -103,8 +104,8 @@ impl Controller {
             paths: Opener::new(engine, Arc::new(openbao.clone())),
             openbao,
             reporter,
-            followed: Mutex::default(),
             resources,
+            former: Former::default(),
             namespaces,
             news: News::default(),
             links: Links::default(),
@@ -215,7 +216,7 @@ async fn served(cluster: &Cluster, tell: &impl Fn(Gate), mut stop: watch::Receiv
 /// Reconciles what is asked for, until the stop.
 async fn reconciliations(
     context: &Arc<Context>,
-    queue: UnboundedReceiver<ObjectRef<Guarded>>,
+    queue: UnboundedReceiver<ObjectRef<Watched>>,
     lists: [watch::Receiver<bool>; 2],
     tell: &impl Fn(Gate),
     stop: watch::Receiver<bool>,
@@ -293,7 +294,7 @@ async fn forget_gone(context: &Context, mut gone: UnboundedReceiver<(ResourceNam
         }
         context.unpublish(&mut known);
         // One that came anew has its token under the same name.
-        if context.resources.get(&ObjectRef::new(&name.name).within(&name.namespace)).is_none() {
+        if context.resources.get(&reference(&name)).is_none() {
             context.openbao.leave(&name.namespace, &name.name);
         }
         drop(known);

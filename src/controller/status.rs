@@ -125,12 +125,24 @@ pub fn patch(resource: &TofuStateBackend, status: &TofuStateBackendStatus) -> Va
 
 /// Conditions that are otherwise than before, for Events: the new one.
 #[must_use]
-pub fn news<'a>(before: Option<&TofuStateBackendStatus>, now: &'a TofuStateBackendStatus) -> Vec<&'a Condition> {
-    let new = |condition: &&Condition| {
-        let old = before.and_then(|status| status.condition(&condition.type_));
-        old.is_none_or(|old| old.status != condition.status || old.reason != condition.reason)
-    };
+pub fn news<'a>(before: Option<&Told>, now: &'a TofuStateBackendStatus) -> Vec<&'a Condition> {
+    let new = |condition: &&Condition| before.is_none_or(|before| !before.0.contains(&sum(condition)));
     now.conditions.iter().flatten().filter(new).collect()
+}
+
+/// What the conditions of a status said, as much as it takes to know it again.
+pub struct Told(Box<[u64]>);
+
+impl Told {
+    /// By this status.
+    #[must_use]
+    pub fn of(status: &TofuStateBackendStatus) -> Self {
+        Self(status.conditions.iter().flatten().map(sum).collect())
+    }
+}
+
+fn sum(condition: &Condition) -> u64 {
+    super::news::sum(&(&condition.type_, &condition.status, &condition.reason))
 }
 
 #[cfg(test)]
@@ -163,7 +175,10 @@ mod tests {
         resource.status = Some(TofuStateBackendStatus { locked: Some(true), ..first.clone() });
         draft.openbao = Some(bao(100_090));
         let second = draft.status(&resource, at(2));
-        assert!(is_so(resource.status.as_ref(), &second) && news(resource.status.as_ref(), &second).is_empty());
+        assert!(
+            is_so(resource.status.as_ref(), &second)
+                && news(resource.status.as_ref().map(Told::of).as_ref(), &second).is_empty()
+        );
         draft.openbao = Some(bao(200_000));
         assert!(!is_so(resource.status.as_ref(), &draft.status(&resource, at(3))));
         let mut tampered = resource.clone();

@@ -253,7 +253,7 @@ async fn elder(context: &Context, resource: &TofuStateBackend, wish: &Wish) -> R
         let says = context.namespace(namespace);
         super::validate::validate(other, says.as_ref(), context.options.tenancy).is_ok()
     };
-    let others = objects.iter().filter_map(|object| object.0.as_ref().ok()).filter(allowed);
+    let others = objects.iter().filter(allowed);
     let Some(elder) = super::validate::older(resource, others) else { return Ok(None) };
     match context.standing(resource, &wish.path).await {
         Ok(owners::Standing::Free) => Ok(Some(name_of(elder).to_string())),

@@ -24,31 +24,42 @@ use tokio::sync::{mpsc::UnboundedSender, watch};
 use tracing::{info, warn};
 
 use super::{
-    context::{Context, Guarded, name_of},
+    context::{Context, name_of},
     objects::MANAGED_BY,
     scope::{Watch, together},
+    watched::{Guarded, Watched},
 };
 use crate::registry::ResourceName;
 
 /// Where changes are told.
 #[derive(Clone)]
 pub(super) struct Told {
-    pub(super) queue: UnboundedSender<ObjectRef<Guarded>>,
+    pub(super) queue: UnboundedSender<ObjectRef<Watched>>,
     /// Resources that are not there any more, by name and uid: one of the same name may have come since.
     pub(super) gone: UnboundedSender<(ResourceName, String)>,
 }
 
 /// Follows the resources.
-pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: &Told, stop: watch::Receiver<bool>) {
+pub(super) async fn resources(
+    context: &Context,
+    mut writer: Writer<Watched>,
+    told: &Told,
+    stop: watch::Receiver<bool>,
+) {
     let mut listed: HashSet<ResourceName> = HashSet::new();
     let each = |event: Event<Guarded>| {
+        if let Event::Apply(object) | Event::InitApply(object) = &event {
+            let before = context.resources.get(&reference(&name_of(object)));
+            context.former.look(object, before.as_deref());
+        }
+        writer.apply_watcher_event(&Watched::event(&event));
         let changed = |object: &Guarded| {
             context.links.set(object);
             if let Ok(resource) = &object.0 {
                 context.status_seen(resource);
             }
             if context.news.look(object) {
-                let _ = told.queue.send(ObjectRef::from_obj(object));
+                let _ = told.queue.send(reference(&name_of(object)));
             }
         };
         match event {
@@ -61,6 +72,7 @@ pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: 
                 let listed = std::mem::take(&mut listed);
                 for (name, uid) in context.news.retain(|name| listed.contains(name)) {
                     context.links.remove(&name);
+                    context.former.remove(&name);
                     let _ = told.gone.send((name, uid));
                 }
             }
@@ -69,22 +81,29 @@ pub(super) async fn resources(context: &Context, writer: Writer<Guarded>, told: 
                 let name = name_of(&object);
                 context.news.remove(&name);
                 context.links.remove(&name);
+                context.former.remove(&name);
                 let _ = told.gone.send((name, object.uid().unwrap_or_default()));
             }
         }
     };
-    follow(context, "tofustates", context.cluster.watched(&Config::default()), Some(writer), each, stop).await;
+    follow(context, "tofustates", context.cluster.watched(&Config::default()), each, stop).await;
+}
+
+/// A resource of this name, for what keeps resources.
+pub(super) fn reference(name: &ResourceName) -> ObjectRef<Watched> {
+    ObjectRef::new(&name.name).within(&name.namespace)
 }
 
 /// Follows the Namespaces: which paths their resources may have is said there.
 pub(super) async fn namespaces(
     context: &Context,
-    writer: Writer<PartialObjectMeta<Namespace>>,
+    mut writer: Writer<PartialObjectMeta<Namespace>>,
     told: &Told,
     stop: watch::Receiver<bool>,
 ) {
     let mut seen: HashMap<String, u64> = HashMap::new();
     let each = |event: Event<PartialObjectMeta<Namespace>>| {
+        writer.apply_watcher_event(&event);
         if let Event::Apply(found) | Event::InitApply(found) = event {
             let mut hash = DefaultHasher::new();
             found.metadata.annotations.hash(&mut hash);
@@ -98,7 +117,7 @@ pub(super) async fn namespaces(
             }
         }
     };
-    follow(context, "namespaces", context.cluster.watched_namespaces(), Some(writer), each, stop).await;
+    follow(context, "namespaces", context.cluster.watched_namespaces(), each, stop).await;
 }
 
 /// Follows the Secrets: those that specs name, and those that are written for them. `listed` hears of the first list.
@@ -107,7 +126,7 @@ pub(super) async fn secrets(context: &Context, told: &Told, listed: &watch::Send
         let Some(found) = changed(event, context, listed) else { return };
         concern(context, told, &found);
     };
-    follow(context, "secrets", context.cluster.watched(&Config::default()), None, each, stop).await;
+    follow(context, "secrets", context.cluster.watched(&Config::default()), each, stop).await;
 }
 
 /// Follows the ConfigMaps that are written. `listed` hears of the first list.
@@ -118,7 +137,7 @@ pub(super) async fn configs(context: &Context, told: &Told, listed: &watch::Send
         concern(context, told, &found);
     };
     let ours = Config::default().labels(&format!("{}={}", MANAGED_BY.0, MANAGED_BY.1));
-    follow(context, "configmaps", context.cluster.watched(&ours), None, each, stop).await;
+    follow(context, "configmaps", context.cluster.watched(&ours), each, stop).await;
 }
 
 /// The object that changed. After a list nobody knows what changed before it: each resource is asked
@@ -146,7 +165,7 @@ fn concern<K: Resource<DynamicType = ()>>(context: &Context, told: &Told, found:
         return;
     }
     for resource in context.links.of_secret(&namespace, &name) {
-        let _ = told.queue.send(ObjectRef::new(&resource.name).within(&resource.namespace));
+        let _ = told.queue.send(reference(&resource));
     }
 }
 
@@ -155,7 +174,6 @@ async fn follow<K>(
     context: &Context,
     what: &'static str,
     watched: Vec<(Api<K>, Config)>,
-    mut writer: Option<Writer<K>>,
     mut each: impl FnMut(Event<K>),
     mut stop: watch::Receiver<bool>,
 ) where
@@ -186,9 +204,6 @@ async fn follow<K>(
             Ok(Some(event)) => {
                 if std::mem::take(&mut failed) {
                     info!(what, "watched again");
-                }
-                if let Some(writer) = &mut writer {
-                    writer.apply_watcher_event(&event);
                 }
                 each(event);
             }

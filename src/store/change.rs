@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{
     Budget, Entry, Epoch, Expect, Head, KvError, Revision, StateError, Value,
-    engine::Inner,
+    engine::{Inner, Told},
     head::{HeadError, MAX_HEAD, Refusal, Step},
     keys, mutant,
 };
@@ -104,7 +104,7 @@ impl Inner {
         if behind(&base.head, known.mark) {
             return;
         }
-        known.mark = Some(Mark::of(&base.head));
+        let newer = known.mark.replace(Mark::of(&base.head)) != known.mark;
         match &mut known.base {
             Some(old) if old.revision == base.revision && old.known > base.known => {}
             slot => *slot = Some(base.clone()),
@@ -115,11 +115,13 @@ impl Inner {
             false => Some(Timestamp::UNIX_EPOCH),
         };
         drop(known);
-        // Asked for anew: of two that got here at once, the later may have the older head.
-        self.seen.send_if_modified(|seen| {
-            let mark = self.mark();
-            std::mem::replace(seen, mark) != mark
-        });
+        if newer {
+            self.told().retain(|told| told());
+        }
+    }
+
+    pub(super) fn told(&self) -> std::sync::MutexGuard<'_, Vec<Told>> {
+        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.

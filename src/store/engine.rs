@@ -147,7 +147,6 @@ impl Engine {
     #[must_use]
     pub fn open(&self, registration: Registration) -> State {
         let Registration { path, kv, owner, mark, settings } = registration;
-        let (seen, _) = watch::channel(mark);
         let state = State::new(Inner {
             uploads: self.shared.uploads.of(&owner.namespace),
             reads: self.shared.reads.of(&owner.namespace),
@@ -159,7 +158,7 @@ impl Engine {
             queue: tokio::sync::Mutex::new(()),
             upload: Arc::new(Semaphore::new(1)),
             known: Mutex::new(Known::new(mark)),
-            seen,
+            told: Mutex::default(),
         });
         self.shared.background.adopt(&state.inner);
         state
@@ -171,6 +170,9 @@ impl Engine {
         super::background::run(&self.shared, stop).await;
     }
 }
+
+/// Told of something; answers whether it is to be told further.
+pub(super) type Told = Box<dyn Fn() -> bool + Send + Sync>;
 
 /// One state as this process knows it.
 pub(super) struct Inner {
@@ -187,6 +189,6 @@ pub(super) struct Inner {
     pub(super) uploads: Share,
     pub(super) reads: Share,
     pub(super) known: Mutex<Known>,
-    /// Tells of each newer head.
-    pub(super) seen: watch::Sender<Option<Mark>>,
+    /// Who is told of each newer head, until they answer false.
+    pub(super) told: Mutex<Vec<Told>>,
 }

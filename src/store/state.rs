@@ -3,7 +3,6 @@
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::watch;
 use tracing::info;
 
 use super::{
@@ -63,10 +62,13 @@ impl State {
         self.wake();
     }
 
-    /// Tells of each newer head that this process sees, its own changes at once. The head itself is [`State::recent`].
-    #[must_use]
-    pub fn seen(&self) -> watch::Receiver<Option<Mark>> {
-        self.inner.seen.subscribe()
+    /// Calls `told` for each newer head that this process sees, its own changes at once, until it answers false. It must not
+    /// wait. The head itself is [`State::recent`].
+    pub fn tell(&self, told: impl Fn() -> bool + Send + Sync + 'static) {
+        let mut all = self.inner.told();
+        // As a rule it stays the only one.
+        all.reserve_exact(1);
+        all.push(Box::new(told));
     }
 
     /// The head as it was seen in the last seconds, or else read now: to show, never to decide.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use serde_json::Value;
 use tokio::{
-    sync::watch,
+    sync::mpsc::UnboundedReceiver,
     time::{Instant, sleep_until, timeout},
 };
 use tracing::warn;
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     controller::head,
     registry::ResourceName,
-    store::{Budget, Mark, StateError},
+    store::{Budget, State, StateError},
 };
 
 /// How often a patch is made for a resource that others write to at the same moment.
@@ -34,88 +34,75 @@ const READ: Duration = Duration::from_secs(10);
 /// How long the last words may take.
 const LAST: Duration = Duration::from_secs(3);
 
-/// Until `targets` ends.
-pub(super) async fn run(shared: Arc<Shared>, name: ResourceName, mut targets: watch::Receiver<Target>) {
-    let target = targets.borrow_and_update().clone();
-    let mut seen = target.state.seen();
-    let stands = target.stands.clone();
-    let told = !target.compare && target.state.mark().is_some_and(|mark| stands.shown.is_of(mark));
-    let mut follower = Follower { shared, name, target, stands, told: None, wait: FIRST };
-    let mut due = Due { shared: follower.shared.clone(), since: None };
-    due.set(!told);
-    let mut not_before = Instant::now();
+/// What a follower hears.
+pub(super) enum News {
+    /// It may be another state, or another resource.
+    Target(Target),
+    /// The resource was seen.
+    Stands(Stood),
+    /// A newer head was seen.
+    Seen,
+}
+
+/// Tells until there is nothing to tell, and hears meanwhile; where nobody is left to hear of, once more at most. Gives itself
+/// back, with what it has not heard.
+pub(super) async fn run(
+    mut follower: Box<Follower>,
+    mut news: UnboundedReceiver<News>,
+) -> (Box<Follower>, UnboundedReceiver<News>) {
+    let due = Due::begin(&follower.shared);
+    let mut not_before = follower.told.map_or_else(Instant::now, |told| told + PAUSE);
     loop {
         tokio::select! {
-            // Where the patches are slow, they are of the newest head all the same.
+            // Where the patches are slow, they are of the newest head all the same, and of the last version of the resource.
             biased;
-            changed = targets.changed() => {
-                if changed.is_err() {
-                    break;
+            one = news.recv() => match one {
+                Some(one) => drop(follower.take(one)),
+                None => {
+                    let _ = timeout(LAST, follower.tell()).await;
+                    return (follower, news);
                 }
-                let target = targets.borrow_and_update().clone();
-                if !target.is(&follower.target) {
-                    seen = target.state.seen();
+            },
+            () = sleep_until(not_before) => match follower.tell().await {
+                Told::Now => {
+                    due.told();
+                    return (follower, news);
                 }
-                follower.take(target);
-                due.set(true);
-            }
-            // The state is held here, so it does not end.
-            _ = seen.changed() => due.set(true),
-            () = sleep_until(not_before), if due.since.is_some() => {
-                // Others wrote into it since, of which there was nothing to tell: a patch is of the last version.
-                let latest = targets.borrow().clone();
-                if latest.stands.version != follower.target.stands.version {
-                    follower.take(latest);
-                }
-                // Thousands wait, and few of them tell something at a time.
-                match Box::pin(follower.tell()).await {
-                    Told::Now => {
-                        due.told();
-                        due.set(false);
-                        not_before = Instant::now() + PAUSE;
-                    }
-                    Told::Nothing => due.set(false),
-                    Told::Later(wait) => not_before = Instant::now() + wait,
-                }
-            }
+                Told::Nothing => return (follower, news),
+                Told::Later(wait) => not_before = Instant::now() + wait,
+            },
         }
-    }
-    if due.since.is_some() || seen.has_changed().unwrap_or(false) {
-        let _ = timeout(LAST, Box::pin(follower.tell())).await;
     }
 }
 
-/// Whether there is something to tell, and since when. Counted.
+/// Since when there is something to tell. Counted.
 struct Due {
     shared: Arc<Shared>,
-    since: Option<Instant>,
+    since: Instant,
 }
 
 impl Due {
-    fn set(&mut self, due: bool) {
-        if due != self.since.is_some() {
-            self.shared.metrics.pending(due);
-            self.since = due.then(Instant::now);
-        }
+    fn begin(shared: &Arc<Shared>) -> Self {
+        shared.metrics.pending(true);
+        Self { shared: shared.clone(), since: Instant::now() }
     }
 
     fn told(&self) {
-        if let Some(since) = self.since {
-            self.shared.metrics.shown(since.elapsed());
-        }
+        self.shared.metrics.shown(self.since.elapsed());
     }
 }
 
 impl Drop for Due {
     fn drop(&mut self) {
-        self.set(false);
+        self.shared.metrics.pending(false);
     }
 }
 
-struct Follower {
+/// Of one state.
+pub(super) struct Follower {
     shared: Arc<Shared>,
-    name: ResourceName,
-    target: Target,
+    pub(super) name: Arc<ResourceName>,
+    state: State,
     /// The resource, by all that is known.
     stands: Stood,
     /// When this follower last patched.
@@ -133,15 +120,40 @@ enum Told {
 }
 
 impl Follower {
-    /// The resource as it was seen last, or another one.
-    fn take(&mut self, target: Target) {
-        // What a watch tells may be older than what was patched since.
-        let stands = &target.stands;
-        let anew = stands.uid != self.stands.uid || stands.restored > self.stands.restored;
-        if anew || !stands.shown.is_before(&self.stands.shown) {
-            self.stands = stands.clone();
+    /// Of this state; and whether the status tells of it already, by all that is known.
+    pub(super) fn new(shared: Arc<Shared>, name: Arc<ResourceName>, target: Target) -> (Self, bool) {
+        let Target { state, stands, compare } = target;
+        let told = !compare && state.mark().is_some_and(|mark| stands.shown.is_of(mark));
+        shared.hear(&name, &state);
+        (Self { shared, name, state, stands, told: None, wait: FIRST }, told)
+    }
+
+    /// Hears of something. Whether there may be something to tell by it.
+    pub(super) fn take(&mut self, news: News) -> bool {
+        match news {
+            News::Seen => true,
+            News::Stands(stands) => stands.uid == self.stands.uid && self.seen(stands),
+            News::Target(Target { state, stands, compare }) => {
+                let other = !state.is(&self.state);
+                if other {
+                    self.shared.hear(&self.name, &state);
+                    self.state = state;
+                }
+                self.seen(stands) || other || compare
+            }
         }
-        self.target = target;
+    }
+
+    /// The resource was seen. Whether it differs from what was known.
+    fn seen(&mut self, stands: Stood) -> bool {
+        let anew = stands.uid != self.stands.uid || stands.restored > self.stands.restored;
+        // What a watch tells may be older than what was patched since.
+        if !anew && stands.shown.is_before(&self.stands.shown) {
+            return false;
+        }
+        let differs = stands.uid != self.stands.uid || stands.shown != self.stands.shown;
+        self.stands = stands;
+        differs
     }
 
     async fn tell(&mut self) -> Told {
@@ -192,7 +204,7 @@ impl Follower {
                     (self.told, self.wait) = (Some(Instant::now()), FIRST);
                     return Told::Now;
                 }
-                (Patched::Stale, Some(Ok(Some(stands)))) if stands.uid == self.target.stands.uid => {
+                (Patched::Stale, Some(Ok(Some(stands)))) if stands.uid == self.stands.uid => {
                     self.stands = stands;
                 }
                 // One that came in its place will be told of.
@@ -214,9 +226,8 @@ impl Follower {
 
     /// The own fields as they should be; none where no head was ever seen, or none can be shown.
     async fn wanted(&self, anew: bool) -> Result<Option<Value>, ()> {
-        let state = &self.target.state;
-        let mark: Option<Mark> = state.mark();
-        if mark.is_none() {
+        let state = &self.state;
+        if state.mark().is_none() {
             return Ok(None);
         }
         let budget = &mut Budget::new(READ);

@@ -8,26 +8,25 @@
 mod follow;
 mod own;
 mod patch;
+mod worker;
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use kube::{Client, api::ObjectMeta};
 use serde_json::Value;
-use tokio::{
-    sync::{Semaphore, mpsc, watch},
-    task::JoinSet,
+use tokio::sync::{
+    Semaphore,
+    mpsc::{UnboundedSender, unbounded_channel},
 };
 use tracing::{info, warn};
 
 pub use self::own::FIELDS;
 pub(super) use self::own::strays;
 use self::own::{Shown, own};
+pub use self::worker::Worker;
 use crate::{crd::TofuStateBackend, registry::ResourceName, store::State, telemetry::ReportMetrics};
 
 /// The field manager, one for all replicas.
@@ -38,22 +37,19 @@ const AT_ONCE: usize = 16;
 /// Tells the worker which states to follow. Cloning shares the worker.
 #[derive(Clone)]
 pub struct Reporter {
-    asks: mpsc::UnboundedSender<Ask>,
-}
-
-/// Does the work of a [`Reporter`].
-pub struct Worker {
-    asks: mpsc::UnboundedReceiver<Ask>,
-    shared: Arc<Shared>,
+    asks: UnboundedSender<Ask>,
 }
 
 enum Ask {
     Follow(ResourceName, Target),
+    /// A resource was seen.
+    Stands(ResourceName, Stood),
+    /// A newer head of its state was seen.
+    Seen(Arc<ResourceName>),
     Forget(ResourceName),
 }
 
 /// A state, and the resource in whose status it is told.
-#[derive(Clone)]
 struct Target {
     state: State,
     stands: Stood,
@@ -62,7 +58,6 @@ struct Target {
 }
 
 /// A resource as it was seen.
-#[derive(Clone)]
 struct Stood {
     /// The status of another resource that came in its place is not this state's.
     uid: String,
@@ -85,14 +80,9 @@ impl Stood {
     }
 }
 
-impl Target {
-    fn is(&self, other: &Self) -> bool {
-        self.stands.uid == other.stands.uid && self.state.is(&other.state)
-    }
-}
-
 /// What all followers share.
 struct Shared {
+    asks: UnboundedSender<Ask>,
     client: Client,
     slots: Semaphore,
     metrics: ReportMetrics,
@@ -104,25 +94,40 @@ impl Reporter {
     /// A reporter that patches with this client, and its worker, which has to be run.
     #[must_use]
     pub fn new(client: Client, metrics: ReportMetrics) -> (Self, Worker) {
-        let (asks, asked) = mpsc::unbounded_channel();
-        let shared = Shared { client, slots: Semaphore::new(AT_ONCE), metrics, away: AtomicBool::new(false) };
-        (Self { asks }, Worker { asks: asked, shared: Arc::new(shared) })
+        let (asks, asked) = unbounded_channel();
+        let (slots, away) = (Semaphore::new(AT_ONCE), AtomicBool::new(false));
+        let shared = Shared { asks: asks.clone(), client, slots, metrics, away };
+        (Self { asks }, Worker::new(asked, shared))
     }
 
-    /// Follows a state in the status of this resource. To be called as often as the resource is seen: what somebody else
-    /// wrote into the own fields is put right by it, and nothing is patched where nothing differs. Without `compare` what
-    /// the status says when the following begins is believed as long as no other head was seen: it needs no look at the
-    /// store.
+    /// Follows a state in the status of this resource. What somebody else wrote into the own fields is put right by it, and
+    /// nothing is patched where nothing differs. Without `compare` what the status says when the following begins is believed
+    /// as long as no other head was seen: it needs no look at the store.
     ///
     /// `restored`: how often the cluster was seen to have gone back to an earlier time; what it said before is of no account
     /// then.
     pub fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool, restored: u64) {
-        let ObjectMeta { namespace, name, .. } = resource.metadata.clone();
-        let (Some(namespace), Some(name)) = (namespace, name) else { return };
+        self.ask(resource, restored, |stands| Target { state: state.clone(), stands, compare }, Ask::Follow);
+    }
+
+    /// Takes note of a resource. To be called as often as one is seen: if it is followed, what somebody else wrote into the
+    /// own fields is put right.
+    pub fn stands(&self, resource: &TofuStateBackend, restored: u64) {
+        self.ask(resource, restored, |stands| stands, Ask::Stands);
+    }
+
+    fn ask<T>(
+        &self,
+        resource: &TofuStateBackend,
+        restored: u64,
+        of: impl FnOnce(Stood) -> T,
+        ask: impl FnOnce(ResourceName, T) -> Ask,
+    ) {
+        let metadata = &resource.metadata;
+        let (Some(namespace), Some(name)) = (metadata.namespace.clone(), metadata.name.clone()) else { return };
         let own = resource.status.as_ref().map(own).unwrap_or_default();
-        let target = Target { state: state.clone(), stands: Stood::of(&resource.metadata, &own, restored), compare };
         // Where the worker has ended, so does the process.
-        let _ = self.asks.send(Ask::Follow(ResourceName { namespace, name }, target));
+        let _ = self.asks.send(ask(ResourceName { namespace, name }, of(Stood::of(metadata, &own, restored))));
     }
 
     /// Follows it no more. What it told stays.
@@ -131,57 +136,13 @@ impl Reporter {
     }
 }
 
-impl Worker {
-    /// Works until `stop`, and then tells what is left, for some seconds at most. `stop` should come when the last request
-    /// was answered: the run that it ended has released its lock by then.
-    ///
-    /// # Errors
-    /// A follower panicked.
-    pub async fn run(mut self, mut stop: watch::Receiver<bool>) -> Result<(), String> {
-        let mut followed: HashMap<ResourceName, watch::Sender<Target>> = HashMap::new();
-        let (mut work, mut asked) = (JoinSet::new(), true);
-        loop {
-            tokio::select! {
-                _ = stop.wait_for(|stop| *stop) => break,
-                Some(ended) = work.join_next(), if !work.is_empty() => sound(ended)?,
-                ask = self.asks.recv(), if asked => match ask {
-                    // Whoever sees resources has ended; requests may go on.
-                    None => asked = false,
-                    Some(Ask::Forget(name)) => drop(followed.remove(&name)),
-                    Some(Ask::Follow(name, mut target)) => match followed.get(&name) {
-                        Some(known) => {
-                            known.send_if_modified(|known| {
-                                let same = known.is(&target) && known.stands.shown == target.stands.shown;
-                                let news = target.compare || !same;
-                                // It may not have begun.
-                                target.compare |= known.compare;
-                                *known = target;
-                                news
-                            });
-                        }
-                        None => {
-                            let (sender, targets) = watch::channel(target);
-                            work.spawn(follow::run(self.shared.clone(), name.clone(), targets));
-                            followed.insert(name, sender);
-                        }
-                    },
-                }
-            }
-        }
-        // Each ends by it.
-        followed.clear();
-        while let Some(ended) = work.join_next().await {
-            sound(ended)?;
-        }
-        Ok(())
-    }
-}
-
-fn sound(ended: Result<(), tokio::task::JoinError>) -> Result<(), String> {
-    ended.map_err(|error| error.to_string())
-}
-
 impl Shared {
+    /// Hears of each newer head of a state, as long as somebody has this name.
+    fn hear(&self, name: &Arc<ResourceName>, state: &State) {
+        let (asks, name) = (self.asks.clone(), Arc::downgrade(name));
+        state.tell(move || name.upgrade().is_some_and(|name| asks.send(Ask::Seen(name)).is_ok()));
+    }
+
     /// The API server took a patch.
     fn back(&self) {
         if self.away.swap(false, Ordering::Relaxed) {

@@ -15,7 +15,16 @@ pub const FIELDS: [&str; 6] = ["locked", "lock", "state", "history", "headEpoch"
 /// Those fields of a status.
 #[must_use]
 pub(super) fn own(status: &TofuStateBackendStatus) -> Value {
-    own_fields(serde_json::to_value(status).unwrap_or_default())
+    let own = TofuStateBackendStatus {
+        locked: status.locked,
+        lock: status.lock.clone(),
+        state: status.state.clone(),
+        history: status.history.clone(),
+        head_epoch: status.head_epoch.clone(),
+        head_revision: status.head_revision,
+        ..TofuStateBackendStatus::default()
+    };
+    serde_json::to_value(own).unwrap_or_default()
 }
 
 /// Those fields of a status that may have others, too.
