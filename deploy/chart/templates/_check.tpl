@@ -1,6 +1,10 @@
 {{/* What a schema cannot say in words that help: everything that is wrong, at once. */}}
 {{- define "tofustate.check" -}}
 {{- $wrong := list -}}
+{{- $name := include "tofustate.fullname" . -}}
+{{- if not (regexMatch "^[a-z]([-a-z0-9]*[a-z0-9])?$" $name) -}}
+{{- $wrong = append $wrong (printf "fullnameOverride: the release %s makes %q, which no Service can be called: that takes small letters, digits and hyphens, a letter first. Set fullnameOverride to such a name, or call the release otherwise" .Release.Name $name) -}}
+{{- end -}}
 {{- if not .Values.config.instance -}}
 {{- $wrong = append $wrong "config.instance: name the installation as `tofustate bootstrap --instance` was told; the states in OpenBao are found by it, so it never changes" -}}
 {{- end -}}

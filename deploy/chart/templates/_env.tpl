@@ -25,7 +25,7 @@
 - {name: TOFUSTATE_TLS_CERT, value: /etc/tofustate/tls/tls.crt}
 - {name: TOFUSTATE_TLS_KEY, value: /etc/tofustate/tls/tls.key}
 {{- with .Values.tls.caKey }}
-- {name: TOFUSTATE_CA_FILE, value: /etc/tofustate/tls/{{ . }}}
+- {name: TOFUSTATE_CA_FILE, value: "/etc/tofustate/tls/{{ . }}"}
 {{- end }}
 {{- else }}
 - {name: TOFUSTATE_ALLOW_PLAIN_HTTP, value: "true"}
@@ -40,7 +40,7 @@
 {{- end }}
 - {name: TOFUSTATE_OPENBAO_MOUNT, value: {{ $config.baoMount | quote }}}
 {{- if or $config.baoCa.configMap $config.baoCa.secret }}
-- {name: BAO_CACERT, value: /etc/tofustate/openbao-ca/{{ $config.baoCa.key }}}
+- {name: BAO_CACERT, value: "/etc/tofustate/openbao-ca/{{ $config.baoCa.key }}"}
 {{- end }}
 {{- if eq $config.auth.method "kubernetes" }}
 - {name: TOFUSTATE_OPENBAO_KUBERNETES_AUTH, value: "true"}

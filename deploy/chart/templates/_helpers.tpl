@@ -1,19 +1,19 @@
 {{- define "tofustate.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimSuffix "-" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 40 | trimAll "-." -}}
 {{- end -}}
 
 {{- define "tofustate.fullname" -}}
 {{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- .Values.fullnameOverride | trunc 40 | trimAll "-." -}}
 {{- else if contains (include "tofustate.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | trunc 40 | trimAll "-." -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "tofustate.name" .) | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "tofustate.name" .) | trunc 40 | trimAll "-." -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "tofustate.selector" -}}
-app.kubernetes.io/name: {{ include "tofustate.name" . }}
+app.kubernetes.io/name: {{ include "tofustate.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end -}}
 

@@ -9,6 +9,7 @@ mod foreign;
 mod ingress;
 mod kubelet;
 mod life;
+mod names;
 mod notes;
 mod rendered;
 mod rights;
