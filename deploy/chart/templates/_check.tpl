@@ -79,8 +79,9 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.className) (not .Values.ingress.controller) -}}
 {{- $wrong = append $wrong "ingress.className: without it the cluster's default class serves the host, and whose annotations it needs is not known: name the class, or say with ingress.controller whose it is (none: no annotations)" -}}
 {{- end -}}
-{{- range $key := keys .Values.podLabels | sortAlpha -}}
-{{- if has $key (list "app.kubernetes.io/name" "app.kubernetes.io/instance" "app.kubernetes.io/component" "app.kubernetes.io/version" "app.kubernetes.io/managed-by" "helm.sh/chart") -}}
+{{- $labels := concat (include "tofustate.labels" . | fromYaml | keys) (list "app.kubernetes.io/component") -}}
+{{- range $key := keys (default dict .Values.podLabels) | sortAlpha -}}
+{{- if has $key $labels -}}
 {{- $wrong = append $wrong (printf "podLabels: %s is the chart's own: the Service and the Deployment find the Pods by such labels" $key) -}}
 {{- end -}}
 {{- end -}}

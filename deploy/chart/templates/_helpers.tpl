@@ -83,11 +83,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/* Whose annotations the Ingress gets. One class name is that of two controllers, of which either passes over the other's. */}}
 {{- define "tofustate.ingressControllers" -}}
+{{- $class := default "" .Values.ingress.className -}}
 {{- if .Values.ingress.controller -}}
 {{- .Values.ingress.controller -}}
-{{- else if contains "nginx" .Values.ingress.className }}nginx f5-nginx
-{{- else if contains "traefik" .Values.ingress.className }}traefik
-{{- else if contains "haproxy" .Values.ingress.className }}haproxy haproxy-ingress
+{{- else if contains "nginx" $class }}nginx f5-nginx
+{{- else if contains "traefik" $class }}traefik
+{{- else if contains "haproxy" $class }}haproxy haproxy-ingress
 {{- else }}none
 {{- end -}}
 {{- end -}}

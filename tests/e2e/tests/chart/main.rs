@@ -11,6 +11,7 @@ mod kubelet;
 mod life;
 mod names;
 mod notes;
+mod nulls;
 mod rendered;
 mod rights;
 mod several;

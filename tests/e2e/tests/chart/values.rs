@@ -52,7 +52,12 @@ fn wrong_values_are_refused_with_what_to_do() {
         ("service.annotations.port=80", "at '/service/annotations/port': got number, want string"),
         ("podDisruptionBudget.maxUnavailable=half", "at '/podDisruptionBudget/maxUnavailable': 'half' does not match"),
         ("podDisruptionBudget.maxUnavailable=-1", "at '/podDisruptionBudget/maxUnavailable': minimum: got -1, want 0"),
+        ("podDisruptionBudget.maxUnavailable=101%", "at '/podDisruptionBudget/maxUnavailable': '101%' does not match"),
         ("fullnameOverride=1st", "at '/fullnameOverride': '1st' does not match"),
+        // It would be cut.
+        ("fullnameOverride=a12345678901234567890123456789012345678-1", "at '/fullnameOverride': "),
+        ("serviceAccount.name=My_Account", "at '/serviceAccount/name': 'My_Account' does not match"),
+        ("tls.caKey=a/b", "at '/tls/caKey': "),
         ("httpRoute.hostnames={https://states}", "at '/httpRoute/hostnames/0': 'https://states' does not match"),
     ] {
         let said = refused(&[LEAST, &["--set", value]].concat());
