@@ -11,16 +11,21 @@
 {{- if and .Values.config.instance (not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .Values.config.instance)) -}}
 {{- $wrong = append $wrong (printf "config.instance: %q is no name: small letters, digits and hyphens, 63 at most" .Values.config.instance) -}}
 {{- end -}}
+{{- /* A host, and a port up to 65535. */}}
+{{- $server := "https?://(\\[[0-9a-fA-F:.]+\\]|[^]\\[/?#@: ]+)(:([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5]))?" -}}
 {{- range splitList "," .Values.config.baoAddr -}}
-{{- if not (regexMatch "^https?://[^/?#@ ]+/?$" (trim .)) -}}
+{{- if not (regexMatch (printf "^%s/?$" $server) (trim .)) -}}
 {{- $wrong = append $wrong (printf "config.baoAddr: %q is no address of OpenBao: write https://host:8200, with commas between several, and nothing after the port" (trim .)) -}}
 {{- end -}}
 {{- end -}}
 {{- range $key := list "internalUrl" "externalUrl" "otelEndpoint" -}}
 {{- $url := get $.Values.config $key -}}
-{{- if and $url (not (regexMatch "^https?://[^?#@ ]+$" $url)) -}}
+{{- if and $url (not (regexMatch (printf "^%s(/[^?#@ ]*)?$" $server) $url)) -}}
 {{- $wrong = append $wrong (printf "config.%s: %q is no URL: write https://states.example.org" $key $url) -}}
 {{- end -}}
+{{- end -}}
+{{- if and (hasPrefix "http:" (default "" .Values.config.internalUrl)) (include "tofustate.hasTls" .) -}}
+{{- $wrong = append $wrong "config.internalUrl: by http:// runs would send their tokens in the clear, and the Service has TLS: write https://" -}}
 {{- end -}}
 {{- range .Values.watchNamespaces -}}
 {{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) -}}
@@ -54,6 +59,28 @@
 {{- $wrong = append $wrong "externalSecret: say which store (secretStoreRef.name) and which entry of it (remoteRef.key) has the token" -}}
 {{- end -}}
 {{- end -}}
+{{- $kubernetes := .Values.config.auth.kubernetes -}}
+{{- if eq .Values.config.auth.method "token" -}}
+{{- if or $kubernetes.role (ne $kubernetes.mount "kubernetes") (ne $kubernetes.audience "openbao") -}}
+{{- $wrong = append $wrong "config.auth.kubernetes: is about the login by the ServiceAccount, which config.auth.method=token does without: leave it out" -}}
+{{- end -}}
+{{- if .Values.rbac.authDelegator -}}
+{{- $wrong = append $wrong "rbac.authDelegator: lets OpenBao review the token of a login, and config.auth.method=token does without one: leave it out" -}}
+{{- end -}}
+{{- else -}}
+{{- if or .Values.config.auth.token.secretName (ne .Values.config.auth.token.key "token") -}}
+{{- $wrong = append $wrong "config.auth.token: is used with config.auth.method=token only: set that, or leave it out" -}}
+{{- end -}}
+{{- if and .Values.rbac.authDelegator (eq $kubernetes.audience "openbao") -}}
+{{- $wrong = append $wrong "rbac.authDelegator: OpenBao then reviews the operator's token with that token, so it has to be for the API server, too: set config.auth.kubernetes.audience to the API server's own, such as https://kubernetes.default.svc" -}}
+{{- end -}}
+{{- end -}}
+{{- if and .Values.rbac.authDelegator (not .Values.rbac.create) -}}
+{{- $wrong = append $wrong "rbac.authDelegator: is one of the rights that rbac.create=false leaves to somebody else: they bind the ClusterRole system:auth-delegator" -}}
+{{- end -}}
+{{- if and .Values.serviceAccount.annotations (not .Values.serviceAccount.create) -}}
+{{- $wrong = append $wrong "serviceAccount.annotations: the chart does not change a ServiceAccount that it did not make: annotate it, or leave them out" -}}
+{{- end -}}
 {{- if and .Values.config.baoCa.configMap .Values.config.baoCa.secret -}}
 {{- $wrong = append $wrong "config.baoCa: a ConfigMap and a Secret are both named: which one has the CA?" -}}
 {{- end -}}
@@ -85,15 +112,39 @@
 {{- $wrong = append $wrong (printf "podLabels: %s is the chart's own: the Service and the Deployment find the Pods by such labels" $key) -}}
 {{- end -}}
 {{- end -}}
+{{- range $key := keys (default dict .Values.metrics.serviceMonitor.labels) | sortAlpha -}}
+{{- if has $key $labels -}}
+{{- $wrong = append $wrong (printf "metrics.serviceMonitor.labels: %s is the chart's own, on each of its objects" $key) -}}
+{{- end -}}
+{{- end -}}
+{{- $taken := include "tofustate.taken" . | fromYaml -}}
 {{- $set := list -}}
 {{- range include "tofustate.env" . | fromYamlArray -}}
 {{- $set = append $set .name -}}
 {{- end -}}
 {{- range .Values.extraEnv -}}
-{{- if has .name $set -}}
-{{- $wrong = append $wrong (printf "extraEnv: %s is set already, by the chart or further up in the list: set the value that it comes from" .name) -}}
+{{- if hasKey $taken .name -}}
+{{- $wrong = append $wrong (printf "extraEnv: %s is the chart's own: set %s" .name (get $taken .name)) -}}
+{{- else if has .name $set -}}
+{{- $wrong = append $wrong (printf "extraEnv: %s is set already, by the chart or further up in the list" .name) -}}
 {{- end -}}
 {{- $set = append $set .name -}}
+{{- end -}}
+{{- $options := dict -}}
+{{- range $variable, $from := $taken -}}
+{{- $_ := set $options (trimPrefix "TOFUSTATE_" $variable | lower | replace "_" "-" | printf "--%s") $from -}}
+{{- end -}}
+{{- $given := list -}}
+{{- range .Values.extraArgs -}}
+{{- $option := splitList "=" . | first -}}
+{{- if hasKey $options $option -}}
+{{- $wrong = append $wrong (printf "extraArgs: %s is the chart's own: set %s" $option (get $options $option)) -}}
+{{- else if has $option $given -}}
+{{- $wrong = append $wrong (printf "extraArgs: %s is there twice" $option) -}}
+{{- end -}}
+{{- if hasPrefix "--" $option -}}
+{{- $given = append $given $option -}}
+{{- end -}}
 {{- end -}}
 {{- if $wrong -}}
 {{- fail (printf "these values are missing or wrong:\n- %s" (join "\n- " $wrong)) -}}

@@ -34,15 +34,14 @@ fn the_notes_say_what_these_values_make_of_the_next_step() {
     }
     assert!(!full.contains("kubernetes-auth") && !full.contains("create secret"), "{full}");
 
-    let set = "rbac.authDelegator=true,config.auth.kubernetes.role=mine,config.baoCa.secret=bao,config.baoMount=kv";
+    let set = "rbac.authDelegator=true,config.auth.kubernetes.audience=https://kubernetes.default.svc,config.auth.kubernetes.role=mine,config.baoCa.secret=bao,config.baoMount=kv";
     let outside = notes(&world, &["--values", &values("secret"), "--set", set]);
     for says in [
         "kubectl -n tofustate get secret bao -o jsonpath='{.data.ca\\.crt}' | base64 -d >openbao-ca.crt",
         "kubectl -n tofustate get configmap kube-root-ca.crt -o jsonpath='{.data.ca\\.crt}' >cluster-ca.crt",
         "--mount 'kv'",
-        "--kubernetes-audience openbao --kubernetes-role 'mine' \\\n     --kubernetes-host \"$(kubectl config view",
+        "--kubernetes-audience https://kubernetes.default.svc --kubernetes-role 'mine' \\\n     --kubernetes-host \"$(kubectl config view",
         "--kubernetes-ca-file cluster-ca.crt",
-        "set\n   config.auth.kubernetes.audience to the API server's own",
     ] {
         assert!(outside.contains(says), "{says}: {outside}");
     }

@@ -146,10 +146,16 @@ fn what_the_parts_say_is_what_the_values_say() {
     // What plain HTTP has to be asked for, asked for only there.
     let named = |name: &str| container["env"].as_array().unwrap().iter().any(|variable| variable["name"] == name);
     assert!(!named("TOFUSTATE_ALLOW_PLAIN_HTTP") && !named("TOFUSTATE_OPENBAO_ALLOW_PLAIN_HTTP"), "{container}");
-    // Nothing for all namespaces but the names of those that are watched, and the review of its own token.
-    let bound = full.iter().filter(|object| object["kind"] == "ClusterRoleBinding");
-    let bound: Vec<_> = bound.map(|object| object["roleRef"]["name"].as_str().unwrap()).collect();
-    assert_eq!(bound, ["tofustate-operator-namespaces", "system:auth-delegator"]);
+    // Nothing for all namespaces but the names of those that are watched; where it is asked for, the review of its own token.
+    let bound = |objects: &[Value]| {
+        let bindings = objects.iter().filter(|object| object["kind"] == "ClusterRoleBinding");
+        bindings.map(|object| object["roleRef"]["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(bound(&full), ["tofustate-operator-namespaces"]);
+    let outside = "rbac.authDelegator=true,config.auth.kubernetes.audience=https://kubernetes.default.svc";
+    let reviewed = world.rendered("outside", &["--values", &values("secret"), "--set", outside]);
+    let reviewed = bound(&world.would_apply(&reviewed));
+    assert_eq!(reviewed, ["tofustate-operator", "tofustate-operator-namespaces", "system:auth-delegator"]);
 
     let minimal = of("minimal");
     let kinds: Vec<_> = minimal.iter().map(|object| object["kind"].as_str().unwrap()).collect();

@@ -68,6 +68,42 @@ fn wrong_values_are_refused_with_what_to_do() {
         ("config.instance=A_b", "\"A_b\" is no name: small letters, digits and hyphens"),
         ("config.baoAddr=openbao:8200", "\"openbao:8200\" is no address of OpenBao: write https://host:8200"),
         ("config.baoAddr=http://openbao:8200/v1", "nothing after the port"),
+        ("config.baoAddr=http://openbao:82000", "\"http://openbao:82000\" is no address of OpenBao"),
+        // Also where the port is needed before anything else is looked at.
+        (
+            "networkPolicy.enabled=true,networkPolicy.egress.enabled=true,config.baoAddr=http://openbao:bao",
+            "\"http://openbao:bao\" is no address of OpenBao",
+        ),
+        ("config.otelEndpoint=http://collector:0", "config.otelEndpoint: \"http://collector:0\" is no URL"),
+        (
+            "tls.plainHttp=false,tls.secretName=x,config.internalUrl=http://states.example.org",
+            "config.internalUrl: by http:// runs would send their tokens in the clear",
+        ),
+        (
+            "config.auth.method=token,config.auth.token.secretName=x,rbac.authDelegator=true",
+            "rbac.authDelegator: lets OpenBao review the token of a login",
+        ),
+        ("rbac.authDelegator=true", "set config.auth.kubernetes.audience to the API server's own, such as"),
+        (
+            "rbac.authDelegator=true,rbac.create=false,config.auth.kubernetes.audience=x",
+            "rbac.authDelegator: is one of the rights that rbac.create=false leaves to somebody else",
+        ),
+        (
+            "config.auth.method=token,config.auth.token.secretName=x,config.auth.kubernetes.role=mine",
+            "config.auth.kubernetes: is about the login by the ServiceAccount",
+        ),
+        ("config.auth.token.secretName=x", "config.auth.token: is used with config.auth.method=token only"),
+        (
+            "serviceAccount.create=false,serviceAccount.name=x,serviceAccount.annotations.a=b",
+            "serviceAccount.annotations: the chart does not change a ServiceAccount that it did not make",
+        ),
+        ("extraArgs={--tenancy=Open}", "extraArgs: --tenancy is the chart's own: set config.tenancy"),
+        (
+            "extraArgs={--watch-namespaces,team-a}",
+            "extraArgs: --watch-namespaces is the chart's own: set watchNamespaces",
+        ),
+        ("extraArgs={--request-rate=5}", "extraArgs: --request-rate is the chart's own: set config.requestRate"),
+        ("extraArgs={--lease=20,--lease=30}", "extraArgs: --lease is there twice"),
         ("config.externalUrl=states.example.org", "config.externalUrl: \"states.example.org\" is no URL"),
         ("watchNamespaces={Team}", "watchNamespaces: \"Team\" is no name of a namespace"),
         ("image.digest=abc", "image.digest: \"abc\" is no digest"),
@@ -100,7 +136,16 @@ fn wrong_values_are_refused_with_what_to_do() {
             "ingress.className: without it the cluster's default class",
         ),
         ("podLabels.app\\.kubernetes\\.io/name=x", "podLabels: app.kubernetes.io/name is the chart's own"),
-        ("extraEnv[0].name=BAO_ADDR", "extraEnv: BAO_ADDR is set already"),
+        (
+            "metrics.serviceMonitor.labels.app\\.kubernetes\\.io/name=x",
+            "metrics.serviceMonitor.labels: app.kubernetes.io/name is the chart's own",
+        ),
+        ("extraEnv[0].name=BAO_ADDR", "extraEnv: BAO_ADDR is the chart's own: set config.baoAddr"),
+        ("extraEnv[0].name=TOFUSTATE_WATCH_NAMESPACES", "is the chart's own: set watchNamespaces"),
+        (
+            "extraEnv[0].name=BAO_TOKEN",
+            "set config.auth.method=token, and config.auth.token.secretName to a Secret with the token",
+        ),
         ("extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv: A is set already"),
     ] {
         let said = refused(&[LEAST, &["--set", values]].concat());
