@@ -10,6 +10,7 @@ mod ingress;
 mod kubelet;
 mod life;
 mod names;
+mod network;
 mod notes;
 mod nulls;
 mod rendered;
