@@ -39,6 +39,11 @@ fn wrong_values_are_refused_with_what_to_do() {
         ("service.port=0", "at '/service/port': minimum: got 0, want 1"),
         ("service.type=Other", "at '/service/type': value must be one of"),
         ("ingress.controller=iis", "at '/ingress/controller': value must be one of"),
+        // Another tag would be put after it.
+        (
+            "image.repository=ghcr.io/me/tofustate:1.0",
+            "at '/image/repository': 'ghcr.io/me/tofustate:1.0' does not match",
+        ),
         ("image.pullPolicy=Sometimes", "at '/image/pullPolicy': value must be one of"),
         ("watchNamespaces=team-a", "at '/watchNamespaces': got string, want array"),
         ("extraEnv[0].value=x", "at '/extraEnv/0': missing property 'name'"),
@@ -166,6 +171,16 @@ fn a_large_number_of_a_file_is_written_as_one() {
     std::fs::write(&file, "config: {requestRate: 1000000, requestBurst: 2000000}\n").unwrap();
     let said = helm.must(&[&["template", "tofustate", CHART, "-f", file.to_str().unwrap()], LEAST].concat());
     assert!(said.contains("- --request-rate=1000000\n") && said.contains("- --request-burst=2000000\n"), "{said}");
+}
+
+#[test]
+fn an_image_of_ones_own_is_taken_from_where_it_is() {
+    let Some((helm, _home)) = helm("an_image_of_ones_own_is_taken_from_where_it_is") else { return };
+    for repository in ["tofustate", "localhost:5000/tofustate", "registry.example.org:443/team_a/images/tofustate"] {
+        let image = format!("image.tag=1.0-ours,image.repository={repository}");
+        let said = helm.must(&[&["template", "tofustate", CHART, "--set", &image], LEAST].concat());
+        assert!(said.contains(&format!("image: \"{repository}:1.0-ours\"\n")), "{repository}: {said}");
+    }
 }
 
 /// The longest stop that is allowed is one that the grace is enough for.
