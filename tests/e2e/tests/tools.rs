@@ -53,3 +53,20 @@ fn a_recipe_names_the_version_that_its_module_requires() {
         assert!(module.lines().any(|line| line.ends_with(&format!(" v{version}"))), "{}: {module}", tool.name);
     }
 }
+
+#[test]
+fn all_that_a_build_misses_is_named_at_once_with_what_to_do() {
+    let empty = tempfile::tempdir().unwrap();
+    let need = |path: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.arg(concat!(env!("CARGO_MANIFEST_DIR"), "/need")).env_remove("CC").env("PATH", path).output().unwrap()
+    };
+    let output = need(empty.path().to_str().unwrap());
+    let list = said(&output);
+    assert_eq!(output.status.code(), Some(1), "{list}");
+    for missing in ["cargo: install Rust with https://rustup.rs", "cc, a C compiler: apt-get install gcc"] {
+        assert!(list.contains(missing), "{list}");
+    }
+    let output = need(&std::env::var("PATH").unwrap());
+    assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
+}
