@@ -34,8 +34,8 @@ fn handled(resource: &TofuStateBackend) -> Option<&LastHandled> {
 
 /// Whether a look is asked for that was not taken yet.
 pub(super) fn asked_to_look(resource: &TofuStateBackend) -> bool {
-    let last = handled(resource).and_then(|last| last.reconcile.as_ref()?.request.as_deref());
-    annotation(resource, RECONCILE).is_some_and(|asked| last != Some(asked))
+    let last = handled(resource).and_then(|last| last.reconcile.as_ref());
+    annotation(resource, RECONCILE).is_some_and(|asked| is_new(asked, last))
 }
 
 /// Whether something is asked for that was not done yet.
@@ -178,6 +178,7 @@ async fn tell(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crd::{TofuStateBackendSpec, TofuStateBackendStatus};
 
     #[test]
     fn a_rollback_names_both_versions() {
@@ -206,5 +207,19 @@ mod tests {
         last = Some(note("a", &(DONE, String::new())));
         assert_eq!(fresh(None, &mut last), None);
         assert_eq!(fresh(Some("a"), &mut last), None, "it was done");
+    }
+
+    #[test]
+    fn a_look_is_asked_for_once_however_long_the_text_is() {
+        let mut resource = TofuStateBackend::new("net", TofuStateBackendSpec::new("team/net"));
+        for text in ["now", &"x".repeat(1000)] {
+            let annotations = [(RECONCILE.to_owned(), text.to_owned())];
+            resource.metadata.annotations = Some(annotations.into());
+            assert!(asked_to_look(&resource) && asks(&resource), "{text}");
+            let done = LastHandled { reconcile: Some(note(text, &(DONE, String::new()))), ..LastHandled::default() };
+            resource.status =
+                Some(TofuStateBackendStatus { last_handled: Some(done), ..TofuStateBackendStatus::default() });
+            assert!(!asked_to_look(&resource) && !asks(&resource), "{text}");
+        }
     }
 }
