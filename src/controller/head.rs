@@ -34,7 +34,8 @@ fn lock(lock: &Lock) -> LockStatus {
     let info = LockInfo::parse(lock.info.as_bytes()).unwrap_or_default();
     LockStatus {
         id: Some(clip(&lock.id)),
-        who: text(&info.who),
+        // It is what people see in the table: a lock without a name would look like none.
+        who: text(&info.who).or_else(|| text(&lock.identity)),
         identity: text(&lock.identity),
         operation: text(&info.operation),
         info: text(&info.info),
@@ -114,4 +115,30 @@ fn broken(released: &Released) -> HistoryEntry {
 /// A client's text, cut; nothing where it said nothing.
 fn text(said: &str) -> Option<String> {
     (!said.is_empty()).then(|| clip(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::OpId;
+
+    #[test]
+    fn a_lock_whose_client_says_no_name_is_shown_by_its_credential() {
+        let held = |info: &str| Lock {
+            id: "1".to_owned(),
+            info: info.to_owned(),
+            identity: "access/ci".to_owned(),
+            credential: None,
+            since: jiff::Timestamp::UNIX_EPOCH,
+            wrote: None,
+            base: None,
+            traceparent: None,
+            op: OpId::random(),
+        };
+        for (info, who) in
+            [(r#"{"ID":"1","Who":"ann@laptop"}"#, "ann@laptop"), (r#"{"ID":"1"}"#, "access/ci"), ("?", "access/ci")]
+        {
+            assert_eq!(lock(&held(info)).who.as_deref(), Some(who), "{info}");
+        }
+    }
 }

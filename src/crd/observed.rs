@@ -25,13 +25,13 @@ pub struct LockStatus {
     /// The lock's id, chosen by the client. tofu force-unlock and the annotation tofustate.io/force-unlock take it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// Who holds the lock, as the client says: user@host.
+    /// Who holds the lock, as the client says: user@host. Where it says nothing, the credential.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub who: Option<String>,
     /// The credential that took the lock, as tofustate checked it: token, or access/<name>.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<String>,
-    /// What the holder is doing, as the client says, such as OperationTypeApply.
+    /// What the holder is doing, as the client says, such as OperationTypeApply; tofu console says OperationTypeInvalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub operation: Option<String>,
     /// Further words of the client about the lock; mostly empty.

@@ -25,6 +25,7 @@ pub const DEFAULT_MAX_SIZE: &str = "256Mi";
     plural = "tofustates",
     singular = "tofustatebackend",
     shortname = "tofustatebackends",
+    shortname = "tofustate",
     shortname = "tsb",
     category = "tofu",
     namespaced,

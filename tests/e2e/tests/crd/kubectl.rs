@@ -60,7 +60,7 @@ fn the_names_and_the_columns() {
     let cells: Vec<_> = line.split_whitespace().collect();
     assert_eq!(cells[..4], ["prod", "columns/prod", "ann@laptop", "OperationTypeApply"], "{line}");
     assert_eq!(cells[5..7], ["42", "True"], "{line}");
-    for name in ["tofustatebackend", "tofustatebackends", "tsb", "tofu", "tofustates.tofustate.io"] {
+    for name in ["tofustatebackend", "tofustatebackends", "tofustate", "tsb", "tofu", "tofustates.tofustate.io"] {
         assert!(table(&get(&[name]), "test").1.contains("columns/test"), "{name}");
     }
     let (head, line) = table(&get(&["tofustates", "-o", "wide"]), "prod");
@@ -71,7 +71,10 @@ fn the_names_and_the_columns() {
     );
     let all = kubectl.must(&["api-resources", "--api-group=tofustate.io", "--no-headers"]);
     let words: Vec<_> = all.split_whitespace().collect();
-    assert_eq!(words, ["tofustates", "tofustatebackends,tsb", "tofustate.io/v1alpha1", "true", "TofuStateBackend"]);
+    assert_eq!(
+        words,
+        ["tofustates", "tofustatebackends,tofustate,tsb", "tofustate.io/v1alpha1", "true", "TofuStateBackend"]
+    );
 }
 
 #[test]
