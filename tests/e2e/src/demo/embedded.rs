@@ -57,7 +57,7 @@ fn story(server: &Standalone, hands: &Hands, backend: &Backend) {
     // What a person sees has to say so, too.
     let show = |says: &str| {
         let table = server.states(&[]);
-        println!("$ tofustate states\n{table}");
+        println!("$ tofustate states --admin {}\n{table}", server.admin_url());
         assert!(table.contains(says), "the table does not say {says}");
     };
     step("What is served", || show(PATH));

@@ -20,6 +20,12 @@ pub(crate) fn show(once: bool, bin: &Path) {
         });
     let server = step("OpenBao, set up by tofustate bootstrap", || {
         let server = bao::Setup::default().start("demo").expect("it was found");
+        if operator::is_stand_in() {
+            println!(
+                "It is a stand-in from the code that OpenBao forked from, for there is no bao on the PATH or in BAO_BIN."
+            );
+        }
+        println!("What it warns of is as it should be here: the server and its root token end with the demo.");
         println!("{}", operator::bootstrap(&cluster, &server).trim_end());
         server
     });

@@ -22,9 +22,14 @@ const AUDIENCE: &str = "https://kubernetes.default.svc";
 /// A token lives for an hour.
 const ANOTHER_TOKEN: Duration = Duration::from_secs(20 * 60);
 
+/// Whether there is no OpenBao itself.
+pub(crate) fn is_stand_in() -> bool {
+    OPENBAO.find().is_ok_and(|found| found.is_stand_in())
+}
+
 /// What the operator's namespace in OpenBao is called; the stand-in has none.
 fn namespace() -> Option<&'static str> {
-    (!OPENBAO.find().is_ok_and(|found| found.is_stand_in())).then_some("tofu")
+    (!is_stand_in()).then_some("tofu")
 }
 
 /// `tofustate bootstrap`, with the login of Pods; gives what it said.

@@ -62,7 +62,10 @@ pub(crate) fn tools(bin: &Path) {
                         (true, false) => "found".to_owned(),
                     };
                     println!("{:<16} {:<15} {from}: {}", tool.name, found.version, found.program.display());
-                    put(bin, &found);
+                    // A person's own `bao` is a client; the stand-in is none.
+                    if !found.is_stand_in() {
+                        put(bin, &found);
+                    }
                 }
                 Err(why) => missing.push(format!("{}: {why}", tool.name)),
             }
