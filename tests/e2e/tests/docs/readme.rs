@@ -68,6 +68,8 @@ fn from_an_empty_cluster_to_a_lock_in_the_table() {
     let said = shell.paste(&with(&commands("README.md", "bootstrap"), &bootstrap));
     assert!(said.contains("tofu") || said.is_empty(), "{said}");
 
+    // Each paste is a shell of its own; a person's is the same.
+    shell.env("BAO_ADDR", &server.url(0));
     shell.paste(&with(&commands("README.md", "helm"), &[("deploy/chart", CHART)]));
     cluster.await_crds();
 
