@@ -16,8 +16,9 @@ lint: ## formatting and clippy, as CI has them
 
 test: lint unit e2e ## everything that CI runs; what is missing for it is built once, outside of the clone
 
+# Many of them wait for a time to pass: more at once than there are processors.
 unit: ## the tests that need nothing but Rust
-	cargo test --locked
+	RUST_TEST_THREADS=$${RUST_TEST_THREADS:-8} cargo test --locked
 
 tools: ## find or build the programs that `make e2e` and `make demo` run, and print each
 	@tests/e2e/need

@@ -49,7 +49,7 @@ fn names_columns_and_selectable_fields() {
     assert_eq!(
         crd["spec"]["names"],
         json!({"kind": "TofuStateBackend", "plural": "tofustates", "singular": "tofustatebackend",
-               "shortNames": ["tofustatebackends", "tsb"], "categories": ["tofu"]})
+               "shortNames": ["tofustatebackends", "tofustate", "tsb"], "categories": ["tofu"]})
     );
     assert_eq!(crd["spec"]["scope"], "Namespaced");
     let version = &crd["spec"]["versions"][0];
