@@ -34,7 +34,10 @@ pub(super) async fn run(context: &Context) {
                 () = context.lead.lost() => {}
                 _ = restored.changed() => restored.mark_changed(),
             },
-            Some(Err(fault)) if fault.passes() => sleep(AGAIN).await,
+            Some(Err(fault)) if fault.passes() => {
+                info!(%fault, "tokens of resources that are gone are ended later");
+                sleep(AGAIN).await;
+            }
             Some(Err(fault)) => {
                 warn!(%fault, "tokens of resources that are gone cannot be ended: the next leader tries it");
                 context.lead.lost().await;

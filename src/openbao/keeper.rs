@@ -104,6 +104,11 @@ struct KeptFile {
 }
 
 impl Kept {
+    /// What names the token and those that it came in place of; it comes last.
+    pub fn accessors(&self) -> impl Iterator<Item = &str> {
+        self.retired.iter().map(|retired| &retired.accessor).chain([&self.accessor]).map(String::as_str)
+    }
+
     /// As it is kept, for the state of this policy: JSON.
     ///
     /// # Errors

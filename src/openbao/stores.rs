@@ -16,7 +16,7 @@ use tokio::{
 use tracing::warn;
 
 use super::{
-    BadName, Bao, Fault, Instance, Keeper, Leads, Mount, OpenBaoKv, PolicyName, ScopedToken, Token, TokenSource,
+    BadName, Bao, Fault, Instance, Keeper, Kept, Leads, Mount, OpenBaoKv, PolicyName, ScopedToken, Token, TokenSource,
     Tokens, scoped::Unseen,
 };
 use crate::store::{Kv, StatePath, Stores, head::Owner};
@@ -156,12 +156,24 @@ impl OpenBaoStores {
         let Some(name) = self.policy(namespace, name) else { return Ok(()) };
         let held = inner.states().remove(&name);
         let left = inner.left().get(&name).cloned();
+        let mut ended = Vec::new();
         for token in held.into_iter().chain(left) {
-            token.end().await?;
+            ended.extend(token.revoke().await?.iter().flat_map(|kept| kept.accessors().map(str::to_owned)));
+        }
+        loop {
+            let kept = inner.load(&name).await?;
+            for accessor in kept.iter().flat_map(Kept::accessors).filter(|one| !ended.iter().any(|ended| ended == one))
+            {
+                inner.tokens.revoke(accessor).await?;
+            }
+            inner.tokens.delete_policy(&name).await?;
+            // What is kept goes last: by it a later process finds what is left. Another replica may have replaced it.
+            if inner.drop_kept(&name, kept).await? {
+                break;
+            }
         }
         inner.left().remove(&name);
-        inner.end_kept(&name).await?;
-        inner.tokens.delete_policy(&name).await
+        Ok(())
     }
 
     /// Ends the tokens of all states, also those that an earlier process left: at the end of a process that keeps them for
@@ -205,11 +217,21 @@ impl Inner {
     }
 
     async fn end_kept(&self, name: &PolicyName) -> Result<(), Fault> {
-        let Some(kept) = self.keeper.load(name).await.map_err(Fault::from)? else { return Ok(()) };
-        for accessor in kept.retired.iter().map(|retired| &retired.accessor).chain([&kept.accessor]) {
+        let kept = self.load(name).await?;
+        for accessor in kept.iter().flat_map(Kept::accessors) {
             self.tokens.revoke(accessor).await?;
         }
-        self.keeper.replace(name, Some(&kept.accessor), None).await.map(drop).map_err(Fault::from)
+        self.drop_kept(name, kept).await.map(drop)
+    }
+
+    async fn load(&self, name: &PolicyName) -> Result<Option<Kept>, Fault> {
+        self.keeper.load(name).await.map_err(Fault::from)
+    }
+
+    /// Keeps nothing in place of this; answers false where that is something else by now.
+    async fn drop_kept(&self, name: &PolicyName, kept: Option<Kept>) -> Result<bool, Fault> {
+        let Some(kept) = kept else { return Ok(true) };
+        self.keeper.replace(name, Some(&kept.accessor), None).await.map_err(Fault::from)
     }
 
     fn scoped(&self, path: &StatePath, owner: &Owner) -> Result<ScopedToken, BadName> {

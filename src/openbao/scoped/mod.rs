@@ -213,18 +213,27 @@ impl ScopedToken {
         done
     }
 
-    /// Ends the token and those that it replaced: at the end of a process that keeps it for nobody.
+    /// Ends the token and those that it replaced, and answers them; what is kept of them stays.
+    ///
+    /// # Errors
+    /// OpenBao did not do it.
+    pub async fn revoke(&self) -> Result<Option<Arc<Kept>>, Fault> {
+        self.close();
+        let _work = self.inner.work.lock().await;
+        let Some(held) = self.inner.held.load_full() else { return Ok(None) };
+        for accessor in held.accessors() {
+            self.inner.tokens.revoke(accessor).await?;
+        }
+        self.inner.held.store(None);
+        Ok(Some(held))
+    }
+
+    /// The same, and keeps nothing of them: at the end of a process that keeps it for nobody.
     ///
     /// # Errors
     /// OpenBao could not be asked: what is left is kept for the next process.
     pub async fn end(&self) -> Result<(), Fault> {
-        self.close();
-        let _work = self.inner.work.lock().await;
-        let Some(held) = self.inner.held.load_full() else { return Ok(()) };
-        for accessor in held.retired.iter().map(|retired| &retired.accessor).chain([&held.accessor]) {
-            self.inner.tokens.revoke(accessor).await?;
-        }
-        self.inner.held.store(None);
+        let Some(held) = self.revoke().await? else { return Ok(()) };
         self.inner.keeper.replace(&self.inner.name, Some(&held.accessor), None).await.map(drop).map_err(Fault::from)
     }
 }

@@ -302,7 +302,8 @@ fn a_secret_of_somebody_else_under_the_tokens_name_is_told() {
 #[test]
 fn tokens_of_resources_that_are_gone_are_ended_at_the_next_start() {
     let test = "tokens_of_resources_that_are_gone_are_ended_at_the_next_start";
-    let setting = Setting { args: &["--release-wait", "1", "--store-wait", "5"], ..Setting::default() };
+    let server = bao::Setup { proxied: true, ..bao::Setup::default() };
+    let setting = Setting { server, args: &["--release-wait", "1", "--store-wait", "5"], ..Setting::default() };
     let Some(mut world) = World::start(test, setting) else { return };
     let namespaces: Vec<_> =
         ["left-behind", "forced", "stays"].iter().map(|name| world.cluster.namespace(name)).collect();
@@ -318,6 +319,15 @@ fn tokens_of_resources_that_are_gone_are_ended_at_the_next_start() {
     let note = world.until_event("left-behind", "LeftBehind");
     assert!(note.contains(&format!("{OPERATOR_NAMESPACE}/{secret}")), "{secret} in {note}");
     world.server.unseal(node);
+    // What was begun and not done is found again, too.
+    let ends = |method: &str, path: &str| method == "DELETE" && path.contains("/policies/acl/");
+    world.server.proxy(0).script(ends, [Some(Fault::Answer(400, None))]);
+    world.operator.kill();
+    world.operator.start();
+    wait::until("a step of it failed", || {
+        let failed = !world.server.proxy(0).injected().is_empty();
+        if failed { Ok(()) } else { Err(world.operator.said()) }
+    });
     world.operator.kill();
     world.operator.start();
     for namespace in ["left-behind", "forced"] {
