@@ -31,7 +31,7 @@ use super::{
     report::Reporter,
     restored::Restored,
     run::First,
-    status::Told,
+    status::Said,
     validate::Annotations,
     watch::reference,
     watched::{Former, Watched},
@@ -142,16 +142,16 @@ pub(super) struct Held {
 
 /// What is kept of a status that was applied.
 pub(super) struct Applied {
-    told: Told,
+    said: Said,
     last_handled: Option<Packed<LastHandled>>,
 }
 
 impl Held {
-    /// Takes note of the status that is applied; answers what was told by the one before.
-    pub(super) fn applies(&mut self, status: &TofuStateBackendStatus) -> Option<Told> {
+    /// Takes note of the status that is applied; answers what the one before said.
+    pub(super) fn applies(&mut self, status: &TofuStateBackendStatus) -> Option<Said> {
         let last_handled = status.last_handled.as_ref().and_then(Packed::new);
-        let applied = Applied { told: Told::of(status), last_handled };
-        self.applied.replace(applied).map(|before| before.told)
+        let applied = Applied { said: Said::of(status), last_handled };
+        self.applied.replace(applied).map(|before| before.said)
     }
 
     /// What came of requests, as far as it was told.
@@ -246,10 +246,12 @@ impl Context {
     /// A resource as it is to be served: its last version that was not suspended, with the status of now. Of a suspended one
     /// that this process has not seen otherwise, the version that there is has to do.
     pub(super) fn active(&self, object: &Arc<TofuStateBackend>) -> Arc<TofuStateBackend> {
-        match self.former.get(&object.metadata).filter(|_| object.spec.suspend) {
-            Some(former) => Arc::new(TofuStateBackend { status: object.status.clone(), ..former }),
-            None => object.clone(),
+        if object.spec.suspend
+            && let Some(former) = self.former.get(&object.metadata)
+        {
+            return Arc::new(TofuStateBackend { status: object.status.clone(), ..former });
         }
+        object.clone()
     }
 
     /// Serves a resource's path so.

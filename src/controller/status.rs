@@ -125,15 +125,15 @@ pub fn patch(resource: &TofuStateBackend, status: &TofuStateBackendStatus) -> Va
 
 /// Conditions that are otherwise than before, for Events: the new one.
 #[must_use]
-pub fn news<'a>(before: Option<&Told>, now: &'a TofuStateBackendStatus) -> Vec<&'a Condition> {
+pub fn news<'a>(before: Option<&Said>, now: &'a TofuStateBackendStatus) -> Vec<&'a Condition> {
     let new = |condition: &&Condition| before.is_none_or(|before| !before.0.contains(&sum(condition)));
     now.conditions.iter().flatten().filter(new).collect()
 }
 
 /// What the conditions of a status said, as much as it takes to know it again.
-pub struct Told(Box<[u64]>);
+pub struct Said(Box<[u64]>);
 
-impl Told {
+impl Said {
     /// By this status.
     #[must_use]
     pub fn of(status: &TofuStateBackendStatus) -> Self {
@@ -177,7 +177,7 @@ mod tests {
         let second = draft.status(&resource, at(2));
         assert!(
             is_so(resource.status.as_ref(), &second)
-                && news(resource.status.as_ref().map(Told::of).as_ref(), &second).is_empty()
+                && news(resource.status.as_ref().map(Said::of).as_ref(), &second).is_empty()
         );
         draft.openbao = Some(bao(200_000));
         assert!(!is_so(resource.status.as_ref(), &draft.status(&resource, at(3))));

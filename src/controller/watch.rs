@@ -49,13 +49,15 @@ pub(super) async fn resources(
     let mut listed: HashSet<ResourceName> = HashSet::new();
     let each = |event: Event<Guarded>| {
         if let Event::Apply(object) | Event::InitApply(object) = &event {
-            let before = context.resources.get(&reference(&name_of(object)));
-            context.former.look(object, before.as_deref());
+            context.former.look(object, || context.resources.get(&reference(&name_of(object))));
         }
         writer.apply_watcher_event(&Watched::event(&event));
         let changed = |object: &Guarded| {
             context.links.set(object);
-            if let Ok(resource) = &object.0 {
+            // Before the first look none is followed.
+            if let Ok(resource) = &object.0
+                && context.began.load(Ordering::Acquire)
+            {
                 context.status_seen(resource);
             }
             if context.news.look(object) {

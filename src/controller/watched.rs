@@ -4,7 +4,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use kube::{
@@ -108,14 +108,14 @@ impl Resource for Watched {
 pub(super) struct Former(Mutex<HashMap<ResourceName, TofuStateBackend>>);
 
 impl Former {
-    /// A resource was seen, and `before` it so.
-    pub(super) fn look(&self, object: &Guarded, before: Option<&Watched>) {
+    /// A resource was seen; `before`: as it was until then. Few are asked for that.
+    pub(super) fn look(&self, object: &Guarded, before: impl FnOnce() -> Option<Arc<Watched>>) {
         let name = name_of(object);
         if is_gone_by(object) {
             self.all().remove(&name);
             return;
         }
-        let before = before.and_then(|before| before.get().ok()).filter(|before| !before.spec.suspend);
+        let before = before().and_then(|before| before.get().ok()).filter(|before| !before.spec.suspend);
         if let Some(before) = before {
             self.all().insert(name, before);
         }
@@ -187,7 +187,7 @@ mod tests {
     fn the_last_version_that_was_gone_by_is_remembered_as_long_as_another_is_not() {
         let former = Former::default();
         let seen = |object: Guarded, before: Option<Guarded>| {
-            former.look(&object, before.map(|before| Watched::new(&before)).as_ref());
+            former.look(&object, || before.map(|before| Arc::new(Watched::new(&before))));
             former.get(object.meta()).map(|found| found.spec.path)
         };
         assert_eq!(seen(good("1", "team/a", false), None), None);

@@ -19,7 +19,7 @@ use super::{
     objects::{Found, Outputs},
     observe::{Observed, former, was_seen},
     outputs::Connection,
-    status::{Draft, MANAGER, Told, is_so, news, patch, strays},
+    status::{Draft, MANAGER, Said, is_so, news, patch, strays},
 };
 use crate::crd::{
     Settings, TofuStateBackend, TofuStateBackendStatus,
@@ -199,7 +199,7 @@ pub(super) async fn status(
     if let Some(strays) = strays(now.as_ref(), &wanted) {
         clear(strays, found.metadata.resource_version.as_ref()).await?;
     }
-    let before = held.applies(&wanted).or_else(|| resource.status.as_ref().map(Told::of));
+    let before = held.applies(&wanted).or_else(|| resource.status.as_ref().map(Said::of));
     for condition in news(before.as_ref(), &wanted) {
         let (kind, wrong) = match (condition.type_.as_str(), condition.status.as_str()) {
             (READY, "True") => (Kind::Normal, false),

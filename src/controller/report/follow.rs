@@ -35,7 +35,7 @@ const READ: Duration = Duration::from_secs(10);
 const LAST: Duration = Duration::from_secs(3);
 
 /// What a follower hears.
-pub(super) enum News {
+pub(super) enum Heard {
     /// It may be another state, or another resource.
     Target(Target),
     /// The resource was seen.
@@ -48,8 +48,8 @@ pub(super) enum News {
 /// back, with what it has not heard.
 pub(super) async fn run(
     mut follower: Box<Follower>,
-    mut news: UnboundedReceiver<News>,
-) -> (Box<Follower>, UnboundedReceiver<News>) {
+    mut news: UnboundedReceiver<Heard>,
+) -> (Box<Follower>, UnboundedReceiver<Heard>) {
     let due = Due::begin(&follower.shared);
     let mut not_before = follower.told.map_or_else(Instant::now, |told| told + PAUSE);
     loop {
@@ -129,11 +129,11 @@ impl Follower {
     }
 
     /// Hears of something. Whether there may be something to tell by it.
-    pub(super) fn take(&mut self, news: News) -> bool {
+    pub(super) fn take(&mut self, news: Heard) -> bool {
         match news {
-            News::Seen => true,
-            News::Stands(stands) => stands.uid == self.stands.uid && self.seen(stands),
-            News::Target(Target { state, stands, compare }) => {
+            Heard::Seen => true,
+            Heard::Stands(stands) => stands.uid == self.stands.uid && self.seen(stands),
+            Heard::Target(Target { state, stands, compare }) => {
                 let other = !state.is(&self.state);
                 if other {
                     self.shared.hear(&self.name, &state);

@@ -27,6 +27,7 @@ pub use self::own::FIELDS;
 pub(super) use self::own::strays;
 use self::own::{Shown, own};
 pub use self::worker::Worker;
+use super::context::name_of;
 use crate::{crd::TofuStateBackend, registry::ResourceName, store::State, telemetry::ReportMetrics};
 
 /// The field manager, one for all replicas.
@@ -70,6 +71,11 @@ struct Stood {
 }
 
 impl Stood {
+    fn seen(resource: &TofuStateBackend, restored: u64) -> Self {
+        let own = resource.status.as_ref().map(own).unwrap_or_default();
+        Self::of(&resource.metadata, &own, restored)
+    }
+
     fn of(metadata: &ObjectMeta, own: &Value, restored: u64) -> Self {
         Self {
             uid: metadata.uid.clone().unwrap_or_default(),
@@ -107,32 +113,24 @@ impl Reporter {
     /// `restored`: how often the cluster was seen to have gone back to an earlier time; what it said before is of no account
     /// then.
     pub fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool, restored: u64) {
-        self.ask(resource, restored, |stands| Target { state: state.clone(), stands, compare }, Ask::Follow);
+        let stands = Stood::seen(resource, restored);
+        self.ask(Ask::Follow(name_of(resource), Target { state: state.clone(), stands, compare }));
     }
 
     /// Takes note of a resource. To be called as often as one is seen: if it is followed, what somebody else wrote into the
     /// own fields is put right.
     pub fn stands(&self, resource: &TofuStateBackend, restored: u64) {
-        self.ask(resource, restored, |stands| stands, Ask::Stands);
-    }
-
-    fn ask<T>(
-        &self,
-        resource: &TofuStateBackend,
-        restored: u64,
-        of: impl FnOnce(Stood) -> T,
-        ask: impl FnOnce(ResourceName, T) -> Ask,
-    ) {
-        let metadata = &resource.metadata;
-        let (Some(namespace), Some(name)) = (metadata.namespace.clone(), metadata.name.clone()) else { return };
-        let own = resource.status.as_ref().map(own).unwrap_or_default();
-        // Where the worker has ended, so does the process.
-        let _ = self.asks.send(ask(ResourceName { namespace, name }, of(Stood::of(metadata, &own, restored))));
+        self.ask(Ask::Stands(name_of(resource), Stood::seen(resource, restored)));
     }
 
     /// Follows it no more. What it told stays.
     pub fn forget(&self, resource: &ResourceName) {
-        let _ = self.asks.send(Ask::Forget(resource.clone()));
+        self.ask(Ask::Forget(resource.clone()));
+    }
+
+    fn ask(&self, ask: Ask) {
+        // Where the worker has ended, so does the process.
+        let _ = self.asks.send(ask);
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
 
 use super::{
     Ask, Shared,
-    follow::{Follower, News, run},
+    follow::{Follower, Heard, run},
 };
 use crate::registry::ResourceName;
 
@@ -26,13 +26,13 @@ pub struct Worker {
 }
 
 /// A follower that told what there was, and what came too late for it.
-type Rest = (Box<Follower>, UnboundedReceiver<News>);
+type Rest = (Box<Follower>, UnboundedReceiver<Heard>);
 
 enum Followed {
     /// There is nothing to tell.
     Quiet(Box<Follower>),
     /// A task has it.
-    Busy(Id, UnboundedSender<News>),
+    Busy(Id, UnboundedSender<Heard>),
 }
 
 impl Worker {
@@ -68,45 +68,37 @@ impl Worker {
     }
 
     fn take(&mut self, ask: Ask) {
-        let (name, news) = match ask {
-            Ask::Follow(name, target) => match self.followed.get_key_value(&name) {
-                Some((name, _)) => (name.clone(), News::Target(target)),
-                None => {
-                    let name = Arc::new(name);
-                    let (follower, told) = Follower::new(self.shared.clone(), name.clone(), target);
-                    self.followed.insert(name.clone(), Followed::Quiet(Box::new(follower)));
-                    if told {
-                        return;
-                    }
-                    (name, News::Seen)
+        match ask {
+            Ask::Follow(name, target) if self.followed.contains_key(&name) => self.hear(&name, Heard::Target(target)),
+            Ask::Follow(name, target) => {
+                let name = Arc::new(name);
+                let (follower, told) = Follower::new(self.shared.clone(), name.clone(), target);
+                self.followed.insert(name.clone(), Followed::Quiet(Box::new(follower)));
+                if !told {
+                    self.hear(&name, Heard::Seen);
                 }
-            },
-            Ask::Stands(name, stands) => match self.followed.get_key_value(&name) {
-                Some((name, _)) => (name.clone(), News::Stands(stands)),
-                None => return,
-            },
-            Ask::Seen(name) => (name, News::Seen),
-            Ask::Forget(name) => {
-                self.followed.remove(&name);
-                return;
             }
-        };
-        match self.followed.remove(&name) {
-            Some(Followed::Busy(task, sender)) => {
+            Ask::Stands(name, stands) => self.hear(&name, Heard::Stands(stands)),
+            Ask::Seen(name) => self.hear(&name, Heard::Seen),
+            Ask::Forget(name) => drop(self.followed.remove(&name)),
+        }
+    }
+
+    /// Lets the follower of this name hear of something, if there is one.
+    fn hear(&mut self, name: &ResourceName, news: Heard) {
+        let wakes = match self.followed.get_mut(name) {
+            Some(Followed::Quiet(follower)) => follower.take(news),
+            Some(Followed::Busy(_, sender)) => {
                 // It is there: what ended was taken out before.
                 let _ = sender.send(news);
-                self.followed.insert(name, Followed::Busy(task, sender));
+                false
             }
-            Some(Followed::Quiet(mut follower)) => {
-                let followed = if follower.take(news) {
-                    let (sender, receiver) = unbounded_channel();
-                    Followed::Busy(self.work.spawn(run(follower, receiver)).id(), sender)
-                } else {
-                    Followed::Quiet(follower)
-                };
-                self.followed.insert(name, followed);
-            }
-            None => {}
+            None => false,
+        };
+        if wakes && let Some((name, Followed::Quiet(follower))) = self.followed.remove_entry(name) {
+            let (sender, receiver) = unbounded_channel();
+            let task = self.work.spawn(run(follower, receiver)).id();
+            self.followed.insert(name, Followed::Busy(task, sender));
         }
     }
 
