@@ -115,6 +115,8 @@ pub(super) struct Context {
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) uid: String,
+    /// How often the cluster had gone back to an earlier time when it was seen as it is reconciled.
+    pub(super) restored: u64,
     /// Its state and claim, as this process has it open.
     pub(super) open: Option<(State, u64)>,
     /// What came of the last look at the store.
@@ -273,13 +275,8 @@ impl Context {
     }
 
     /// Tells the state in the status of its resource from now on. `compare`: looks at the head whatever the status says.
-    pub(super) fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool) {
-        self.reporter.follow(resource, state, compare, self.restored.times());
-    }
-
-    /// The status of a resource was seen: what somebody else wrote into it is put right.
-    pub(super) fn status_seen(&self, resource: &TofuStateBackend) {
-        self.reporter.stands(resource, self.restored.times());
+    pub(super) fn follow(&self, held: &Held, resource: &TofuStateBackend, state: &State, compare: bool) {
+        self.reporter.follow(resource, state, compare, held.restored);
     }
 
     /// Does not serve its path any more, if it did.

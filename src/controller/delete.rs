@@ -213,7 +213,7 @@ async fn stays(
     if let (Some(settings), Some((state, _))) = (settings, held.open.clone()) {
         let observed = observe(context, resource, settings).await?;
         let wanted = plan(held, resource, &observed);
-        context.follow(resource, &state, false);
+        context.follow(held, resource, &state, false);
         serve(context, held, resource, state, &wanted, false);
         draft.endpoints = Some(endpoints(context, settings));
     }

@@ -62,7 +62,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         state.set_settings(wanted_settings.clone());
         held.settings = Some(wanted_settings);
     }
-    context.follow(object, &state, false);
+    context.follow(held, object, &state, false);
     let observed = observe(context, &resource, &settings).await?;
     if observed.secret.as_ref().is_some_and(|secret| objects::is_own(secret, &resource)) {
         // What the leader wrote there counts.

@@ -97,7 +97,7 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         Path::Open(state) => {
             let now = held.checked.as_ref().map(|checked| checked.until);
             let on_record = now == held.record;
-            context.follow(written.as_ref().unwrap_or(object), &state, now != looked && !on_record);
+            context.follow(held, written.as_ref().unwrap_or(object), &state, now != looked && !on_record);
             state
         }
         Path::Shut(why) => {

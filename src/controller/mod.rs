@@ -25,6 +25,7 @@ pub mod outputs;
 mod packed;
 mod reconcile;
 mod record;
+mod relist;
 pub mod report;
 mod requests;
 mod restored;

@@ -49,6 +49,7 @@ pub(super) async fn reconcile(object: Arc<Watched>, context: Arc<Context>) -> Re
         context.unpublish(&mut held);
         *held = Held { uid, ..Held::default() };
     }
+    held.restored = object.restored;
     // One that is not the leader any more stops where it is, and goes on as the others do.
     let done = match context.lead.during(look(&context, &mut held, &found).boxed()).await {
         Some(done) => done,

@@ -1,5 +1,6 @@
 //! A cluster that went back to an earlier time, for its etcd was restored from a backup. Watches that began before would show
-//! nothing until it is as far as it was: the API server takes them to have seen that. So they begin anew.
+//! nothing until it is as far as it was: the API server takes them to have seen that. So they begin anew. It is seen by the
+//! resourceVersion of the Lease, which is written all the time, and by those of the resources that a later list shows.
 
 use std::sync::{
     Arc,
@@ -24,12 +25,32 @@ impl Restored {
         let Some(version) = version.and_then(|version| version.parse::<u64>().ok()) else { return };
         let before = self.latest.swap(version, Ordering::AcqRel);
         if version < before {
+            self.went_back(before, version, self.times());
+        }
+    }
+
+    /// Takes note of a resource's resourceVersion, and of the one that it had `before`: where both were told by watches that
+    /// began when the cluster had gone back so many `times`, it never gets less either.
+    pub(super) fn compare(&self, before: Option<u64>, version: Option<u64>, times: u64) {
+        if let (Some(before), Some(version)) = (before, version)
+            && version < before
+        {
+            self.went_back(before, version, times);
+        }
+    }
+
+    fn went_back(&self, before: u64, version: u64, times: u64) {
+        let new = self.times.send_if_modified(|now| {
+            let new = *now == times;
+            *now += u64::from(new);
+            new
+        });
+        if new {
             warn!(
                 before,
                 version,
                 "the cluster went back to an earlier time, as after its restore from a backup: all is looked at anew"
             );
-            self.times.send_modify(|times| *times += 1);
         }
     }
 
@@ -61,5 +82,14 @@ mod tests {
         times.mark_unchanged();
         restored.look(Some("12"));
         assert!(!times.has_changed().unwrap(), "it goes on from there");
+        for (before, version, of) in
+            [(Some(9), Some(8), 0), (Some(9), Some(9), 1), (None, Some(8), 1), (Some(9), None, 1)]
+        {
+            restored.compare(before, version, of);
+            assert_eq!(restored.times(), 1, "{before:?} {version:?} {of}");
+        }
+        restored.compare(Some(9), Some(8), 1);
+        restored.compare(Some(7), Some(6), 1);
+        assert_eq!(restored.times(), 2, "one list shows it many times");
     }
 }

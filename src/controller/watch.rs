@@ -16,7 +16,7 @@ use kube::{
     runtime::{
         WatchStreamExt as _,
         reflector::{ObjectRef, store::Writer},
-        watcher::{Config, Event, watcher},
+        watcher::{Config, Event},
     },
 };
 use serde::de::DeserializeOwned;
@@ -26,8 +26,9 @@ use tracing::{info, warn};
 use super::{
     context::{Context, name_of},
     objects::MANAGED_BY,
+    relist::relisting,
     scope::{Watch, together},
-    watched::{Guarded, Watched},
+    watched::{Guarded, Watched, version},
 };
 use crate::registry::ResourceName;
 
@@ -47,18 +48,22 @@ pub(super) async fn resources(
     stop: watch::Receiver<bool>,
 ) {
     let mut listed: HashSet<ResourceName> = HashSet::new();
-    let each = |event: Event<Guarded>| {
+    let each = |event: Event<Guarded>, restored: u64| {
         if let Event::Apply(object) | Event::InitApply(object) = &event {
-            context.former.look(object, || context.resources.get(&reference(&name_of(object))));
+            let before = context.resources.get(&reference(&name_of(object)));
+            if let Some(before) = before.as_ref().filter(|before| before.restored == restored) {
+                context.restored.compare(before.version, version(object), restored);
+            }
+            context.former.look(object, before.as_deref());
         }
-        writer.apply_watcher_event(&Watched::event(&event));
+        writer.apply_watcher_event(&Watched::event(&event, restored));
         let changed = |object: &Guarded| {
             context.links.set(object);
             // Before the first look none is followed.
             if let Ok(resource) = &object.0
                 && context.began.load(Ordering::Acquire)
             {
-                context.status_seen(resource);
+                context.reporter.stands(resource, restored);
             }
             if context.news.look(object) {
                 let _ = told.queue.send(reference(&name_of(object)));
@@ -104,7 +109,7 @@ pub(super) async fn namespaces(
     stop: watch::Receiver<bool>,
 ) {
     let mut seen: HashMap<String, u64> = HashMap::new();
-    let each = |event: Event<PartialObjectMeta<Namespace>>| {
+    let each = |event: Event<PartialObjectMeta<Namespace>>, _| {
         writer.apply_watcher_event(&event);
         if let Event::Apply(found) | Event::InitApply(found) = event {
             let mut hash = DefaultHasher::new();
@@ -124,7 +129,7 @@ pub(super) async fn namespaces(
 
 /// Follows the Secrets: those that specs name, and those that are written for them. `listed` hears of the first list.
 pub(super) async fn secrets(context: &Context, told: &Told, listed: &watch::Sender<bool>, stop: watch::Receiver<bool>) {
-    let each = |event: Event<PartialObjectMeta<Secret>>| {
+    let each = |event: Event<PartialObjectMeta<Secret>>, _| {
         let Some(found) = changed(event, context, listed) else { return };
         concern(context, told, &found);
     };
@@ -133,7 +138,7 @@ pub(super) async fn secrets(context: &Context, told: &Told, listed: &watch::Send
 
 /// Follows the ConfigMaps that are written. `listed` hears of the first list.
 pub(super) async fn configs(context: &Context, told: &Told, listed: &watch::Sender<bool>, stop: watch::Receiver<bool>) {
-    let each = |event: Event<PartialObjectMeta<ConfigMap>>| {
+    let each = |event: Event<PartialObjectMeta<ConfigMap>>, _| {
         let Some(found) = changed(event, context, listed) else { return };
         // Its name is that of the connection Secret.
         concern(context, told, &found);
@@ -171,12 +176,13 @@ fn concern<K: Resource<DynamicType = ()>>(context: &Context, told: &Told, found:
     }
 }
 
-/// Follows a kind until `stop`. While the API server is away it goes on with what was seen.
+/// Follows a kind until `stop`. While the API server is away it goes on with what was seen. `each` hears, too, how often the
+/// cluster had gone back to an earlier time when the watch began that tells: it may tell of a time before that.
 async fn follow<K>(
     context: &Context,
     what: &'static str,
     watched: Vec<(Api<K>, Config)>,
-    mut each: impl FnMut(Event<K>),
+    mut each: impl FnMut(Event<K>, u64),
     mut stop: watch::Receiver<bool>,
 ) where
     K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
@@ -185,11 +191,11 @@ async fn follow<K>(
     let lean = |object: &mut K| object.managed_fields_mut().clear();
     let begin = || {
         let watches = watched.iter().cloned();
-        let watches =
-            watches.map(|(api, config)| Box::pin(watcher(api, config).default_backoff().modify(lean)) as Watch<'_, K>);
+        let watches = watches.map(|(api, config)| Box::pin(relisting(api, config).modify(lean)) as Watch<'_, K>);
         together(watches.collect())
     };
     let mut restored = context.restored.subscribe();
+    let mut times = *restored.borrow_and_update();
     let mut events = begin();
     let mut failed = false;
     loop {
@@ -197,6 +203,7 @@ async fn follow<K>(
             _ = stop.wait_for(|stop| *stop) => return,
             // The context has the sender.
             _ = restored.changed() => {
+                times = *restored.borrow_and_update();
                 events = begin();
                 continue;
             }
@@ -204,10 +211,11 @@ async fn follow<K>(
         };
         match next {
             Ok(Some(event)) => {
-                if std::mem::take(&mut failed) {
+                let answered = !matches!(event, Event::Init);
+                if answered && std::mem::take(&mut failed) {
                     info!(what, "watched again");
                 }
-                each(event);
+                each(event, times);
             }
             Ok(None) => return,
             Err(error) => {

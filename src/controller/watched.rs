@@ -4,7 +4,7 @@
 use std::{
     borrow::Cow,
     collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use kube::{
@@ -26,6 +26,10 @@ pub(super) struct Watched {
     /// Its name and namespace, and no more.
     metadata: ObjectMeta,
     content: Content,
+    /// How often the cluster had gone back to an earlier time when the watch began that told of it.
+    pub(super) restored: u64,
+    /// The resourceVersion, where it is a number.
+    pub(super) version: Option<u64>,
 }
 
 #[derive(Clone)]
@@ -36,22 +40,27 @@ enum Content {
 }
 
 impl Watched {
-    pub(super) fn new(object: &Guarded) -> Self {
+    pub(super) fn new(object: &Guarded, restored: u64) -> Self {
         let content = match &object.0 {
             Ok(resource) => Packed::new(resource).map(Content::Good),
             Err(found) => Some(Content::Invalid(Box::new(found.clone()))),
         };
         let content = content.unwrap_or_else(|| Content::Invalid(unreadable(object.meta())));
         let (name, namespace) = (object.meta().name.clone(), object.meta().namespace.clone());
-        Self { metadata: ObjectMeta { name, namespace, ..ObjectMeta::default() }, content }
+        Self {
+            metadata: ObjectMeta { name, namespace, ..ObjectMeta::default() },
+            content,
+            restored,
+            version: version(object),
+        }
     }
 
     /// The same of what a watch tells.
-    pub(super) fn event(told: &Event<Guarded>) -> Event<Self> {
+    pub(super) fn event(told: &Event<Guarded>, restored: u64) -> Event<Self> {
         match told {
-            Event::Apply(object) => Event::Apply(Self::new(object)),
-            Event::Delete(object) => Event::Delete(Self::new(object)),
-            Event::InitApply(object) => Event::InitApply(Self::new(object)),
+            Event::Apply(object) => Event::Apply(Self::new(object, restored)),
+            Event::Delete(object) => Event::Delete(Self::new(object, restored)),
+            Event::InitApply(object) => Event::InitApply(Self::new(object, restored)),
             Event::Init => Event::Init,
             Event::InitDone => Event::InitDone,
         }
@@ -67,6 +76,11 @@ impl Watched {
             Content::Invalid(found) => Err(found.clone()),
         }
     }
+}
+
+/// The resourceVersion of a resource, where it is a number.
+pub(super) fn version(object: &Guarded) -> Option<u64> {
+    object.meta().resource_version.as_ref()?.parse().ok()
 }
 
 /// What every decoded resource has a form of, and is read from again.
@@ -108,14 +122,14 @@ impl Resource for Watched {
 pub(super) struct Former(Mutex<HashMap<ResourceName, TofuStateBackend>>);
 
 impl Former {
-    /// A resource was seen; `before`: as it was until then. Few are asked for that.
-    pub(super) fn look(&self, object: &Guarded, before: impl FnOnce() -> Option<Arc<Watched>>) {
+    /// A resource was seen, and `before` it so.
+    pub(super) fn look(&self, object: &Guarded, before: Option<&Watched>) {
         let name = name_of(object);
         if is_gone_by(object) {
             self.all().remove(&name);
             return;
         }
-        let before = before().and_then(|before| before.get().ok()).filter(|before| !before.spec.suspend);
+        let before = before.and_then(|before| before.get().ok()).filter(|before| !before.spec.suspend);
         if let Some(before) = before {
             self.all().insert(name, before);
         }
@@ -175,11 +189,11 @@ mod tests {
     #[test]
     fn a_resource_is_the_same_again_and_one_that_does_not_decode_says_why() {
         let Ok(resource) = good("1", "team/app", false).0 else { unreachable!() };
-        let watched = Watched::new(&DeserializeGuard(Ok(resource.clone())));
+        let watched = Watched::new(&DeserializeGuard(Ok(resource.clone())), 0);
         assert_eq!(name_of(&watched).to_string(), "team/app");
         let again = watched.get().unwrap();
         assert_eq!(serde_json::to_value(&again).unwrap(), serde_json::to_value(&resource).unwrap());
-        let fault = Watched::new(&bad()).get().unwrap_err();
+        let fault = Watched::new(&bad(), 0).get().unwrap_err();
         assert!(fault.metadata.uid.as_deref() == Some("1") && !fault.error.is_empty(), "{fault:?}");
     }
 
@@ -187,7 +201,7 @@ mod tests {
     fn the_last_version_that_was_gone_by_is_remembered_as_long_as_another_is_not() {
         let former = Former::default();
         let seen = |object: Guarded, before: Option<Guarded>| {
-            former.look(&object, || before.map(|before| Arc::new(Watched::new(&before))));
+            former.look(&object, before.map(|before| Watched::new(&before, 0)).as_ref());
             former.get(object.meta()).map(|found| found.spec.path)
         };
         assert_eq!(seen(good("1", "team/a", false), None), None);

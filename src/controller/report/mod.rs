@@ -110,8 +110,8 @@ impl Reporter {
     /// nothing is patched where nothing differs. Without `compare` what the status says when the following begins is believed
     /// as long as no other head was seen: it needs no look at the store.
     ///
-    /// `restored`: how often the cluster was seen to have gone back to an earlier time; what it said before is of no account
-    /// then.
+    /// `restored`: how often the cluster had been seen to go back to an earlier time when it was asked for this resource; what
+    /// it said before is of no account then.
     pub fn follow(&self, resource: &TofuStateBackend, state: &State, compare: bool, restored: u64) {
         let stands = Stood::seen(resource, restored);
         self.ask(Ask::Follow(name_of(resource), Target { state: state.clone(), stands, compare }));
