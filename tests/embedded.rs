@@ -13,7 +13,8 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::Arc,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use common::{
@@ -21,18 +22,42 @@ use common::{
     kv_conformance::{self as conformance, document, entry, noise, part},
 };
 use rand::RngExt;
-use redb::{Database, TableDefinition};
+use redb::{Database, DatabaseError, TableDefinition};
 use tempfile::TempDir;
 use tofustate::store::{EmbeddedKv, Expect, Kv, KvError, OpenError, Revision, Value};
 
+const DEADLINE: Duration = Duration::from_secs(30);
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 
+/// Opens what nobody has open. A program that another test of this process starts has all locks of the process for a moment,
+/// until it is another program.
+fn soon<T, E>(open: impl Fn() -> Result<T, E>, is_in_use: impl Fn(&E) -> bool) -> Result<T, E> {
+    let began = Instant::now();
+    loop {
+        match open() {
+            Err(error) if is_in_use(&error) && began.elapsed() < DEADLINE => thread::sleep(Duration::from_millis(10)),
+            done => return done,
+        }
+    }
+}
+
+fn free(folder: &Path) -> Result<EmbeddedKv, OpenError> {
+    soon(|| EmbeddedKv::open(folder), |error| matches!(error, OpenError::InUse { .. }))
+}
+
 fn open(folder: &Path) -> EmbeddedKv {
-    EmbeddedKv::open(folder).unwrap_or_else(|error| panic!("{error}"))
+    free(folder).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn refused(folder: &Path) -> String {
-    EmbeddedKv::open(folder).expect_err("the folder was opened").to_string()
+    free(folder).expect_err("the folder was opened").to_string()
+}
+
+/// What is said of a folder that somebody has open.
+fn in_use(folder: &Path) -> String {
+    let error = EmbeddedKv::open(folder).expect_err("the folder was opened");
+    assert!(matches!(error, OpenError::InUse { .. }), "{error:?}");
+    error.to_string()
 }
 
 fn mode(path: &Path) -> u32 {
@@ -92,7 +117,7 @@ async fn opening_again_finds_everything() {
 async fn a_folder_has_one_owner() {
     let folder = TempDir::new().unwrap();
     let kv = open(folder.path());
-    let said = refused(folder.path());
+    let said = in_use(folder.path());
     let named = folder.path().display().to_string();
     for part in [&*named, &format!("pid {}", std::process::id()), "another tofustate", "stop that one"] {
         assert!(said.contains(part), "{part:?} is missing: {said}");
@@ -123,7 +148,7 @@ fn what_is_not_ours_is_left_alone() {
     let mut damaged = b"redb\x1a\x0a\xa9\x0d\x0a".to_vec();
     damaged.extend(noise(300_000, 6));
     fs::write(&file, &damaged).unwrap();
-    let error = EmbeddedKv::open(folder.path()).unwrap_err();
+    let error = free(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
     assert_eq!(fs::read(&file).unwrap(), damaged);
 
@@ -144,7 +169,8 @@ async fn a_newer_format_is_left_alone() {
     let file = folder.path().join("states.redb");
     open(folder.path()).put("a", &document("kept"), Expect::Absent).await.unwrap();
     let set = |format: u64| {
-        let database = Database::open(&file).unwrap();
+        let in_use = |error: &DatabaseError| matches!(error, DatabaseError::DatabaseAlreadyOpen);
+        let database = soon(|| Database::open(&file), in_use).unwrap();
         let transaction = database.begin_write().unwrap();
         transaction.open_table(META).unwrap().insert("format", format).unwrap();
         transaction.commit().unwrap();
@@ -164,7 +190,7 @@ fn a_cut_file_is_damaged() {
     let file = folder.path().join("states.redb");
     drop(open(folder.path()));
     File::options().write(true).open(&file).unwrap().set_len(5000).unwrap();
-    let error = EmbeddedKv::open(folder.path()).unwrap_err();
+    let error = free(folder.path()).unwrap_err();
     assert!(matches!(error, OpenError::Damaged { .. } | OpenError::Io { .. }), "{error:?}");
     assert!(error.to_string().contains(&*file.to_string_lossy()), "{error}");
 }
@@ -208,7 +234,7 @@ async fn a_full_disk_ends_with_the_disk() {
         assert!(entry(&kv, ".versions/team:net/0-old").await.value == part(old_part.clone(), 0));
         let listed = kv.list_parts(&format!(".versions/team:net/{round}-full")).await.unwrap();
         assert_eq!(listed.len(), usize::try_from(written).unwrap(), "a failed put left something");
-        assert!(refused(&folder).contains("is in use"));
+        in_use(&folder);
         let generation = kv.generation();
         for _ in 0..5 {
             let again = kv.put(".versions/team:net/9-x", &part(noise(kv.part_bytes(), 2), 0), Expect::Absent).await;
@@ -259,7 +285,7 @@ async fn a_file_that_could_not_be_read_is_opened_again() {
     tokio::time::timeout(Duration::from_secs(10), opened_again).await.expect("it was not opened again");
     let answer = kv.put("a", &document("1"), Expect::Absent).await;
     assert!(matches!(answer, Err(KvError::Unavailable { .. })), "{answer:?}");
-    assert!(refused(folder.path()).contains("is in use"));
+    in_use(folder.path());
 
     // The same file, for it is the one that is opened.
     fs::copy(&aside, &file).unwrap();
