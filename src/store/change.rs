@@ -1,129 +1,19 @@
-//! How a head is read and changed: what this process knows of it, and the one loop of compare-and-swap that every
-//! transition goes through.
+//! How a head is read and changed: the one loop of compare-and-swap that every transition goes through.
 
 use std::{sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 
 use super::{
-    Budget, Entry, Epoch, Expect, Head, KvError, Revision, StateError, Value,
-    engine::{Inner, Told},
+    Budget, Entry, Expect, Head, KvError, StateError, Value,
+    engine::Inner,
     head::{HeadError, MAX_HEAD, Refusal, Step},
-    keys, mutant,
+    keys,
+    known::{Base, Mark, behind},
+    mutant,
 };
 
-/// How far a head was seen: what a head in the store may not be behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
-    /// Its epoch.
-    pub epoch: Epoch,
-    /// Its revision (`headRevision`).
-    pub revision: u64,
-}
-
-/// A head as the store had it.
-#[derive(Clone)]
-pub(super) struct Base {
-    pub(super) head: Arc<Head>,
-    text: Arc<str>,
-    revision: Revision,
-    /// When the call that showed it began, by this machine's clock: it was in the store at some moment after.
-    known: Duration,
-    generation: u64,
-}
-
-/// What this process knows of one head. Little of it lasts: thousands of states are idle at a time.
-pub(super) struct Known {
-    /// The head itself, for as long as it may be the base of a change.
-    base: Option<Base>,
-    mark: Option<Mark>,
-    /// When something in it comes due that needs background work, by the store's clock.
-    due: Option<Timestamp>,
-}
-
-impl Known {
-    pub(super) fn new(mark: Option<Mark>) -> Self {
-        Self { base: None, mark, due: None }
-    }
-}
-
-/// What a head that the store holds is to one that was seen before.
-fn behind(head: &Head, mark: Option<Mark>) -> bool {
-    mark.is_some_and(|mark| {
-        if head.epoch == mark.epoch { head.revision < mark.revision } else { !head.supersedes.contains(&mark.epoch) }
-    })
-}
-
 impl Inner {
-    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// How far this head was seen.
-    pub(super) fn mark(&self) -> Option<Mark> {
-        self.known().mark
-    }
-
-    /// The head that may be the base of a change: one that is young enough, of the same generation of the store.
-    fn cached(&self) -> Option<Base> {
-        let base = self.known().base.clone()?;
-        let young = self.shared.clock.boot().saturating_sub(base.known) < self.shared.options.head_age;
-        (young && base.generation == self.kv.generation()).then_some(base)
-    }
-
-    /// The head, where it may be the base of a change.
-    pub(super) fn cached_head(&self) -> Option<Arc<Head>> {
-        self.cached().map(|base| base.head)
-    }
-
-    /// The head as it was seen a moment ago, if it was: for hints only.
-    pub(super) fn last_head(&self) -> Option<Arc<Head>> {
-        self.known().base.as_ref().map(|base| base.head.clone())
-    }
-
-    /// Lets go of a head that may not be built on any more, and answers whether something in it is due.
-    pub(super) fn look(&self) -> bool {
-        if self.cached().is_none() {
-            self.forget();
-        }
-        self.is_due()
-    }
-
-    /// Whether something in the head is due for the background.
-    pub(super) fn is_due(&self) -> bool {
-        self.known().due.is_some_and(|due| due <= self.kv.now())
-    }
-
-    fn forget(&self) {
-        self.known().base = None;
-    }
-
-    /// Takes note of a head, unless a newer one is known.
-    fn remember(&self, base: &Base) {
-        let mut known = self.known();
-        if behind(&base.head, known.mark) {
-            return;
-        }
-        let newer = known.mark.replace(Mark::of(&base.head)) != known.mark;
-        match &mut known.base {
-            Some(old) if old.revision == base.revision && old.known > base.known => {}
-            slot => *slot = Some(base.clone()),
-        }
-        let settings = self.settings.load();
-        known.due = match base.head.to_move_out(self.shared.options.inline, false).is_empty() {
-            true => base.head.due(&settings.retention, settings.release_after),
-            false => Some(Timestamp::UNIX_EPOCH),
-        };
-        drop(known);
-        if newer {
-            self.told().retain(|told| told());
-        }
-    }
-
-    pub(super) fn told(&self) -> std::sync::MutexGuard<'_, Vec<Told>> {
-        self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
     /// Reads the head and checks it against what was seen, but not its owner. `None`: there is none, and none was seen.
     pub(super) async fn load_any(&self, budget: &mut Budget) -> Result<Option<Base>, StateError> {
         match self.load_raw(budget).await? {
@@ -172,7 +62,7 @@ impl Inner {
             Value::Deleted(what) => return Err(HeadError::Deleted(what).into()),
         };
         // The same bytes mean the same head, whatever the revision: reading them again is most of a read's work.
-        let same = self.known().base.as_ref().filter(|base| base.text == text).map(|base| base.head.clone());
+        let same = self.known_head(&text);
         let head = match same {
             Some(head) => head,
             None => Arc::new(Head::parse(&text)?),
@@ -413,12 +303,4 @@ enum Swap {
     /// The new head breaks a rule of every head.
     Wrong(&'static str),
     Store(KvError),
-}
-
-impl Mark {
-    /// That head's.
-    #[must_use]
-    pub fn of(head: &Head) -> Self {
-        Self { epoch: head.epoch, revision: head.revision }
-    }
 }

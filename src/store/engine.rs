@@ -11,8 +11,8 @@ use tokio::sync::{Semaphore, watch};
 use super::{
     BootClock, Clock, Kv, State, StatePath,
     background::Background,
-    change::{Known, Mark},
     head::{InlineLimits, Owner, PatchLimits, Retention},
+    known::{Known, Mark},
     shares::{Share, Shares},
     wholes::Wholes,
 };

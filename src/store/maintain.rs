@@ -8,10 +8,11 @@ use tracing::{debug, info, warn};
 
 use super::{
     Budget, Head, Sha256Sum, State, StateError,
-    change::Base,
     engine::Inner,
     head::{ObjectRef, Owner, Refusal, SWEEP_AGE, Step, Version, object_name_ok},
-    keys, mutant, object_name,
+    keys,
+    known::Base,
+    mutant, object_name,
 };
 
 /// What background work may wait for the store.

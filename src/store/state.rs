@@ -7,9 +7,9 @@ use tracing::info;
 
 use super::{
     Budget, Epoch, Head, LockInfo, OpId, Redacted, Settings, StateError, StatePath,
-    change::Mark,
     engine::Inner,
     head::{Lock, LockRequest, Step, Unlock},
+    known::Mark,
     mutant,
     owners::Leftover,
 };
