@@ -48,6 +48,8 @@ pub(super) async fn resources(
     stop: watch::Receiver<bool>,
 ) {
     let mut listed: HashSet<ResourceName> = HashSet::new();
+    // What is news in a list is asked for at its end: until then the store has what was seen before.
+    let mut news: Vec<ObjectRef<Watched>> = Vec::new();
     let each = |event: Event<Guarded>, restored: u64| {
         if let Event::Apply(object) | Event::InitApply(object) = &event {
             let before = context.resources.get(&reference(&name_of(object)));
@@ -65,14 +67,13 @@ pub(super) async fn resources(
             {
                 context.reporter.stands(resource, restored);
             }
-            if context.news.look(object) {
-                let _ = told.queue.send(reference(&name_of(object)));
-            }
+            context.news.look(object).then(|| reference(&name_of(object)))
         };
+        let ask = |resource| drop(told.queue.send(resource));
         match event {
             Event::Init => listed.clear(),
             Event::InitApply(object) => {
-                changed(&object);
+                news.extend(changed(&object));
                 listed.insert(name_of(&object));
             }
             Event::InitDone => {
@@ -82,8 +83,9 @@ pub(super) async fn resources(
                     context.former.remove(&name);
                     let _ = told.gone.send((name, uid));
                 }
+                news.drain(..).for_each(ask);
             }
-            Event::Apply(object) => changed(&object),
+            Event::Apply(object) => changed(&object).into_iter().for_each(ask),
             Event::Delete(object) => {
                 let name = name_of(&object);
                 context.news.remove(&name);
