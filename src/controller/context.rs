@@ -123,6 +123,8 @@ pub(super) struct Held {
     pub(super) checked: Option<Checked>,
     /// Until when what the status says of the store is good enough: once for each process, and each time that it leads.
     pub(super) record: Option<Instant>,
+    /// As one that does not lead: whose it was found to be in the store, by its claim, and until when that is good enough.
+    pub(super) standing: Option<(u64, Instant)>,
     /// This process led when it was reconciled last.
     pub(super) led: bool,
     /// The settings that the state has.

@@ -3,6 +3,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::time::Instant;
+
 use super::{
     context::{Context, Fault, Held},
     ledger::Ledger,
@@ -15,7 +17,7 @@ use super::{
     validate::validate,
 };
 use crate::{
-    crd::TofuStateBackend,
+    crd::{StatePath, TofuStateBackend},
     store::{
         State,
         owners::{ClaimError, Standing},
@@ -45,8 +47,18 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
             next = next.min(checked.left());
             (state, None)
         }
+        None if let Some((state, left)) = found(context, held, &resource, &settings.path) => {
+            next = next.min(left);
+            (state, None)
+        }
         None => match context.standing(&resource, &settings.path).await {
-            Ok(Standing::Own(claim)) => (opened(context, held, &resource, &settings, claim), None),
+            Ok(Standing::Own(claim)) => {
+                // Of thousands that are looked at in the same moment, not all are again.
+                let lasts = context.options.resync.mul_f64(rand::random_range(0.5..1.0));
+                held.standing = Some((claim, Instant::now() + lasts));
+                next = next.min(lasts);
+                (opened(context, held, &resource, &settings, claim), None)
+            }
             Ok(Standing::Free | Standing::Released | Standing::Anothers) => {
                 context.unpublish(held);
                 held.open = None;
@@ -74,6 +86,16 @@ pub(super) async fn run(context: &Context, held: &mut Held, object: &Arc<TofuSta
         Some(error) => Err(Fault::Away(error.to_string())),
         None => Ok(next),
     }
+}
+
+/// The state as this process found it and has it open, and for how long that is good enough: as long as the leader says the
+/// same. Each request compares the claim with the head itself.
+fn found(context: &Context, held: &Held, resource: &TofuStateBackend, path: &StatePath) -> Option<(State, Duration)> {
+    let ((state, claim), (of, until)) = (held.open.as_ref()?, held.standing?);
+    let left = until.saturating_duration_since(Instant::now());
+    let told = resource.status.as_ref()?.openbao.as_ref()?.claim?;
+    let same = *claim == of && u64::try_from(told).is_ok_and(|told| told == of) && state.path() == path;
+    (same && !left.is_zero() && context.rivals(resource).is_empty()).then(|| (state.clone(), left))
 }
 
 /// The state under this claim.
