@@ -123,8 +123,9 @@ impl Follower {
     /// Of this state; and whether the status tells of it already, by all that is known.
     pub(super) fn new(shared: Arc<Shared>, name: Arc<ResourceName>, target: Target) -> (Self, bool) {
         let Target { state, stands, compare } = target;
-        let told = !compare && state.mark().is_some_and(|mark| stands.shown.is_of(mark));
+        // Before it is looked what is there: what comes meanwhile is heard.
         shared.hear(&name, &state);
+        let told = !compare && state.mark().is_some_and(|mark| stands.shown.is_of(mark));
         (Self { shared, name, state, stands, told: None, wait: FIRST }, told)
     }
 
