@@ -15,12 +15,12 @@ use crate::{
 impl Inner {
     /// Has a token that is not `refused`, from where tokens are kept or anew. Answers whether the same may do better now.
     pub(super) async fn establish(&self, work: &mut Work, refused: Option<&Token>) -> Result<bool, Fault> {
-        work.wrote = false;
         let began = Instant::now();
         loop {
             let kept = self.keeper.load(&self.name).await.map_err(Fault::from)?.map(Arc::new);
             let mut lives = false;
             if let Some(kept) = &kept {
+                work.wrote = false;
                 let was_refused = refused == Some(&kept.token);
                 match self.look(work, kept).await {
                     Ok(Found::Good { mended }) => {
@@ -40,8 +40,9 @@ impl Inner {
             }
             if kept.is_none() && (self.leads)() == Replica::Other {
                 // It was given up just now, or this was written after its end: nothing of it is left.
-                if std::mem::take(&mut work.wrote) {
+                if work.wrote {
                     self.tokens.delete_policy(&self.name).await?;
+                    work.wrote = false;
                 }
                 let message = "the replica that runs the controller has not made it yet, or the state was given up";
                 return Err(Fault::NoToken(message.to_owned()));
@@ -87,20 +88,29 @@ impl Inner {
     }
 
     /// Makes a token in place of `old`, that still `lives` or does not; answers false where another replica made one
-    /// meanwhile.
+    /// meanwhile, or leads by now: a process may have been stopped at any place, and what is kept for nobody the leader alone
+    /// may make.
     async fn replace(&self, work: &mut Work, old: Option<&Kept>, lives: bool) -> Result<bool, Fault> {
+        let may = || old.is_some() || (self.leads)() == Replica::Leader;
         // Before a token is made: what fails here leaves none behind.
         let mut retired = match old {
             Some(old) => old.retired.clone(),
             None => self.keeper.left(&self.name).await.map_err(Fault::from)?,
         };
+        if !may() {
+            return Ok(false);
+        }
         self.mend(work).await?;
+        if !may() {
+            return Ok(false);
+        }
         let made = self.tokens.mint(&self.name).await?;
         let replaced = old.filter(|_| lives).map(|old| old.accessor.clone());
         retired.extend(replaced.map(|accessor| Retired { accessor, since: machine_time() }));
         let kept = Kept { token: made.token, accessor: made.accessor, retired };
-        let old = old.map(|old| old.accessor.as_str());
-        match self.keeper.replace(&self.name, old, Some(&kept)).await {
+        let former = old.map(|old| old.accessor.as_str());
+        let done = if may() { self.keeper.replace(&self.name, former, Some(&kept)).await } else { Ok(false) };
+        match done {
             Ok(true) => {}
             not => {
                 // Nobody will know of it. Where this fails too it ends by itself.
@@ -108,7 +118,7 @@ impl Inner {
                 return not.map_err(Fault::from);
             }
         }
-        info!(policy = %self.name, accessor = kept.accessor, replaced = old, "made the token of a state");
+        info!(policy = %self.name, accessor = kept.accessor, replaced = former, "made the token of a state");
         work.life = Some(Span { ends: BootClock.boot() + made.ttl, whole: made.ttl });
         self.held.store(Some(Arc::new(kept)));
         Ok(true)
@@ -129,8 +139,11 @@ impl Inner {
             if work.unseen.is_some_and(|until| Instant::now() < until) {
                 return Ok(());
             }
-            // It was taken while OpenBao was away, or never ends.
-            return self.establish(work, None).await.map(drop);
+            // It was taken while OpenBao was away, or never ends. Where tokens are kept may be away for days.
+            return match self.look(work, held).await? {
+                Found::Good { .. } => Ok(()),
+                Found::Dead | Found::Wrong => self.establish(work, None).await.map(drop),
+            };
         };
         if !due(life.ends.saturating_sub(BootClock.boot()), life.whole, replica, self.spread) {
             return Ok(());

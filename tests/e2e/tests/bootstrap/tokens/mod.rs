@@ -1,6 +1,7 @@
 //! Tokens of states: got when first needed, once; kept; healed whatever was done to them; renewed; ended.
 
 mod healed;
+mod kept;
 mod made;
 mod paths;
 mod renewed;
