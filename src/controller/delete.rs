@@ -79,7 +79,7 @@ pub(super) async fn run(
             let name = name_of(&**resource);
             let kept = context.openbao.policy(&name.namespace, &name.name).map(|policy| keeper::name(&policy));
             let note = format!(
-                "the store does not answer ({why}), so this was left there: the owner entry .owners/{}, the policy tofustate/{}/{name} and the token of accessor {}, which is kept in the Secret {}/{}; the path stays this namespace and name's, the token and its policy are ended by the next leader of the operator",
+                "the store does not answer ({why}), so this was left there: the owner entry .owners/{}, the policy tofustate/{}/{name} and the token of accessor {}, which is kept in the Secret {}/{}; the path stays this namespace and name's, the token and its policy are ended by the operator when the store is back",
                 path.as_str().replace('/', ":"),
                 context.options.instance,
                 resource

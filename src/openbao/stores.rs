@@ -10,7 +10,7 @@ use std::{
 use async_trait::async_trait;
 use futures_util::{StreamExt as _, stream};
 use tokio::{
-    sync::watch,
+    sync::{Notify, watch},
     time::{Instant, sleep},
 };
 use tracing::warn;
@@ -25,6 +25,8 @@ use crate::store::{Kv, StatePath, Stores, head::Owner};
 const LOOK: Duration = Duration::from_secs(30);
 /// How long the looks at tokens are apart that were read at once.
 const EACH: Duration = Duration::from_millis(50);
+/// How long a token is remembered that another replica should end.
+const REMEMBERED: Duration = Duration::from_hours(1);
 /// How many tokens are ended at a time.
 const AT_ONCE: usize = 8;
 
@@ -40,8 +42,10 @@ struct Inner {
     leads: Leads,
     owners: Arc<dyn Kv>,
     states: Mutex<HashMap<PolicyName, ScopedToken>>,
-    /// Tokens that are not looked after any more, and were not ended.
-    left: Mutex<HashMap<PolicyName, ScopedToken>>,
+    /// Tokens that are not looked after any more, and that this process did not end; and since when.
+    left: Mutex<HashMap<PolicyName, (Instant, ScopedToken)>>,
+    /// Hears of each.
+    leaves: Notify,
     /// What was read at once, until it is asked for.
     read: Mutex<HashMap<PolicyName, Unseen>>,
 }
@@ -70,6 +74,7 @@ impl OpenBaoStores {
                 owners,
                 states: Mutex::default(),
                 left: Mutex::default(),
+                leaves: Notify::new(),
                 read: Mutex::default(),
             }),
         })
@@ -116,15 +121,23 @@ impl OpenBaoStores {
         }
     }
 
-    /// Looks after the token of a resource no longer, that went without [`Self::forget`]. It stays kept, for
-    /// [`Self::kept`] also of a later process.
+    /// Looks after the token of a resource no longer, that went without [`Self::forget`], at least of this process. It stays
+    /// kept, for [`Self::kept`] also of a later process; this one remembers it for an hour, should what is kept be lost.
     pub fn leave(&self, namespace: &str, name: &str) {
         let Some(name) = self.policy(namespace, name) else { return };
         let left = self.inner.states().remove(&name);
         if let Some(token) = left {
             token.close();
-            self.inner.left().insert(name, token);
+            let mut left = self.inner.left();
+            left.retain(|_, (since, _)| since.elapsed() < REMEMBERED);
+            left.insert(name, (Instant::now(), token));
+            self.inner.leaves.notify_one();
         }
+    }
+
+    /// Comes back when a token was left since the last time.
+    pub async fn left(&self) {
+        self.inner.leaves.notified().await;
     }
 
     /// The policy of a resource's state; `None` where no resource can have such a name.
@@ -155,7 +168,7 @@ impl OpenBaoStores {
         // A resource without such a name never had any.
         let Some(name) = self.policy(namespace, name) else { return Ok(()) };
         let held = inner.states().remove(&name);
-        let left = inner.left().get(&name).cloned();
+        let left = inner.left().get(&name).map(|(_, token)| token.clone());
         let mut ended = Vec::new();
         for token in held.into_iter().chain(left) {
             ended.extend(token.revoke().await?.iter().flat_map(|kept| kept.accessors().map(str::to_owned)));
@@ -196,7 +209,7 @@ impl Inner {
         self.states.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn left(&self) -> MutexGuard<'_, HashMap<PolicyName, ScopedToken>> {
+    fn left(&self) -> MutexGuard<'_, HashMap<PolicyName, (Instant, ScopedToken)>> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
