@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use prometheus_client::{
-    metrics::counter::Counter,
+    metrics::{counter::Counter, gauge::Gauge},
     registry::{Registry, Unit},
 };
 
@@ -14,6 +14,7 @@ use super::calls::Calls;
 pub struct OpenBaoMetrics {
     calls: Calls,
     changes: Counter,
+    away: Gauge,
 }
 
 impl OpenBaoMetrics {
@@ -24,11 +25,19 @@ impl OpenBaoMetrics {
         registry.register_with_unit("openbao_call", help, Unit::Seconds, self.calls.seconds());
         let help = "How many times another node was found active, or the same one anew";
         registry.register("openbao_active_node_changes", help, self.changes.clone());
+        let help =
+            "1 while OpenBao is away for longer than a failover takes and requests are answered with 503, else 0";
+        registry.register("openbao_away", help, self.away.clone());
     }
 
     /// A call ended.
     pub fn call(&self, operation: &'static str, outcome: &'static str, took: Duration) {
         self.calls.ended(operation, outcome, took);
+    }
+
+    /// Whether OpenBao is away for longer than a failover takes.
+    pub fn away(&self, away: bool) {
+        self.away.set(away.into());
     }
 
     /// A node was found active, or anew.

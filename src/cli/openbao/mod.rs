@@ -44,6 +44,7 @@ pub(super) struct Prepared {
     setup: Setup,
     login: Login,
     patience: Duration,
+    metrics: OpenBaoMetrics,
 }
 
 /// OpenBao with the tokens of the states.
@@ -54,6 +55,7 @@ pub(super) struct OpenBao {
     pub(super) stores: OpenBaoStores,
     /// How long it may be away before the gate shuts: requests wait as long, so that a failover keeps no client out.
     patience: Duration,
+    metrics: OpenBaoMetrics,
     /// Why it is away, while it is.
     pub(super) away: watch::Sender<Option<String>>,
 }
@@ -88,7 +90,7 @@ impl Prepared {
         let mut wrong = Vec::new();
         let instance = instance.ok_or(OpenBaoError::NoInstance);
         let instance = note(&mut wrong, instance.and_then(|name| Ok(Instance::parse(name)?)));
-        let bao = note(&mut wrong, Bao::from_env(wait, metrics));
+        let bao = note(&mut wrong, Bao::from_env(wait, metrics.clone()));
         // The name is that of a role at most: what else is wrong is told without it.
         let any = instance.clone().or_else(|| Instance::parse("any").ok());
         let credential = any.and_then(|any| note(&mut wrong, Credential::from_env(&any)));
@@ -96,15 +98,15 @@ impl Prepared {
         let (Some(instance), Some(bao), Some(credential)) = (instance, bao, credential) else { return Err(wrong) };
         let setup = Setup::new(bao.settings(), instance).map_err(|error| vec![error.into()])?;
         let login = Login::new(bao.clone(), credential, &setup.instance).map_err(|error| vec![error.into()])?;
-        Ok(Self { bao, setup, login, patience: wait })
+        Ok(Self { bao, setup, login, patience: wait, metrics })
     }
 
     /// With the tokens of the states where this keeper keeps them.
     pub(super) fn open(self, keeper: Arc<dyn Keeper>, leads: Leads) -> Result<OpenBao, OpenBaoError> {
-        let Self { bao, setup, login, patience } = self;
+        let Self { bao, setup, login, patience, metrics } = self;
         let own = Arc::new(login.clone());
         let stores = OpenBaoStores::new(bao.clone(), own, setup.instance.clone(), keeper, leads)?;
-        Ok(OpenBao { bao, setup, login, stores, patience, away: watch::Sender::new(None) })
+        Ok(OpenBao { bao, setup, login, stores, patience, metrics, away: watch::Sender::new(None) })
     }
 }
 
@@ -163,6 +165,7 @@ impl OpenBao {
                     }
                     gates.shut(GATE, format!("OpenBao is away: {fault}"));
                     if !std::mem::replace(&mut shut, true) {
+                        self.metrics.away(true);
                         self.away.send_replace(Some(fault.to_string()));
                         warn!(%fault, "OpenBao is away: requests are answered with 503 until it is back");
                     }
@@ -172,6 +175,7 @@ impl OpenBao {
                     since = Instant::now();
                     gates.open(GATE);
                     if std::mem::take(&mut shut) {
+                        self.metrics.away(false);
                         self.away.send_replace(None);
                         info!("OpenBao answers again");
                     }

@@ -72,10 +72,13 @@ fn with_openbao_away_no_resource_is_touched_and_it_is_told_once() {
     world.ask("GET", &path, &token).send().is(503);
     world.ask("GET", &path, "another").send().is(403);
     world.until_event(OPERATOR_NAMESPACE, "StoreAway");
+    let gauge = |value: u8| world.operator.metrics().contains(&format!("tofustate_openbao_away {value}\n"));
+    assert!(gauge(1));
     // A change of a resource is not lost: it is looked at when the store is back.
     world.annotate(&namespace, "app-1", "reconcile", "meanwhile");
     world.server.unseal(node);
     world.until_event(OPERATOR_NAMESPACE, "StoreBack");
+    assert!(gauge(0));
     world.until(&namespace, "app-1", "it was looked at", |found| {
         found["status"]["lastHandled"]["reconcile"]["request"] == "meanwhile"
     });
