@@ -54,8 +54,8 @@ impl Cluster {
 
     /// Sets it back to a backup, as `etcdutl snapshot restore` without `--bump-revision` does.
     pub fn restore(&mut self, backup: &Path) {
-        self.stop(Part::ApiServer);
-        self.stop(Part::Etcd);
+        self.kill(Part::ApiServer);
+        self.kill(Part::Etcd);
         let data = self.folder().join("etcd");
         fs::remove_dir_all(&data).unwrap();
         copy(backup, &data);
