@@ -72,7 +72,7 @@ pub(crate) fn show(once: bool, bin: &Path) {
     }
     step("The end", || {
         operator.stop();
-        println!("The operator ended well; so does the rest.");
+        println!("The operator has ended without an error. The servers end now.");
     });
 }
 
