@@ -27,7 +27,7 @@ fn in_a_cluster_it_ends_well_where_all_of_it_was_seen() {
     let mut world = World::new();
     let text = world.once(true);
     assert!(chosen(&text).contains("is full") && chosen(&text).contains("are here"), "{text}");
-    for seen in ["OperationTypeApply", "Apply complete!", "Seen: the lock of ", "The operator ended well", " s)"] {
+    for seen in ["OperationTypeApply", "Apply complete!", "Seen: the lock of ", "ended without an error", " s)"] {
         assert!(text.contains(seen), "{seen} in {text}");
     }
     world.nothing_is_left();
